@@ -1,0 +1,46 @@
+//go:build !unix
+
+package loopback
+
+import "syscall"
+
+// errnoName returns the name of an error number, as "ECONNREFUSED", or "" for
+// one without a name.
+//
+// Windows sockets report the numbers of Winsock (WSAECONNREFUSED, 10061);
+// they get the names that POSIX has for them.
+func errnoName(errno syscall.Errno) string {
+	switch errno {
+	case syscall.EACCES, 10013:
+		return "EACCES"
+	case syscall.EINVAL, 10022:
+		return "EINVAL"
+	case syscall.EMFILE, 10024:
+		return "EMFILE"
+	case syscall.EPROTONOSUPPORT, 10043:
+		return "EPROTONOSUPPORT"
+	case syscall.EAFNOSUPPORT, 10047:
+		return "EAFNOSUPPORT"
+	case syscall.EADDRINUSE, 10048:
+		return "EADDRINUSE"
+	case syscall.EADDRNOTAVAIL, 10049:
+		return "EADDRNOTAVAIL"
+	case syscall.ENETDOWN, 10050:
+		return "ENETDOWN"
+	case syscall.ENETUNREACH, 10051:
+		return "ENETUNREACH"
+	case syscall.ECONNABORTED, 10053:
+		return "ECONNABORTED"
+	case syscall.ECONNRESET, 10054:
+		return "ECONNRESET"
+	case syscall.ENOBUFS, 10055:
+		return "ENOBUFS"
+	case syscall.ETIMEDOUT, 10060:
+		return "ETIMEDOUT"
+	case syscall.ECONNREFUSED, 10061:
+		return "ECONNREFUSED"
+	case syscall.EHOSTUNREACH, 10065:
+		return "EHOSTUNREACH"
+	}
+	return ""
+}

@@ -1,0 +1,92 @@
+package loopback_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOutcome(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	timeout := &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}
+	for _, tt := range []struct {
+		name    string
+		outcome loopback.Outcome
+		json    string
+		text    string
+		ok      bool
+	}{
+		{"zero", loopback.Outcome{}, `null`, "not tried", false},
+		{"ok", loopback.Outcome{Tried: true}, `{"ok":true}`, "ok", true},
+		{"errno", loopback.Outcome{Tried: true, Err: refused},
+			`{"ok":false,"error":"dial tcp: connect: connection refused","errno":"ECONNREFUSED"}`, "connection refused", false},
+		{"timeout", loopback.Outcome{Tried: true, Err: timeout},
+			`{"ok":false,"error":"dial tcp: context deadline exceeded"}`, "no answer", false},
+		{"kernel timeout", loopback.Outcome{Tried: true, Err: syscall.ETIMEDOUT},
+			`{"ok":false,"error":"connection timed out","errno":"ETIMEDOUT"}`, "no answer", false},
+		{"other", loopback.Outcome{Tried: true, Err: errors.New("no")}, `{"ok":false,"error":"no"}`, "no", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			data, err := json.Marshal(tt.outcome)
+			require.NoError(t, err)
+			assert.Equal(t, tt.json, string(data))
+			assert.Equal(t, tt.text, tt.outcome.String())
+			assert.Equal(t, tt.ok, tt.outcome.OK())
+		})
+	}
+}
+
+func TestLevel(t *testing.T) {
+	var zero loopback.Level
+	assert.Equal(t, loopback.LevelInfo, zero)
+	assert.Less(t, loopback.LevelInfo, loopback.LevelWarn)
+	assert.Less(t, loopback.LevelWarn, loopback.LevelError)
+	for level, want := range map[loopback.Level]string{
+		loopback.LevelInfo: "info", loopback.LevelWarn: "warn", loopback.LevelError: "error", 9: "Level(9)",
+	} {
+		assert.Equal(t, want, level.String())
+		text, err := level.MarshalText()
+		require.NoError(t, err)
+		assert.Equal(t, want, string(text))
+	}
+}
+
+func TestFinding(t *testing.T) {
+	f := loopback.Finding{Verdict: loopback.VerdictNotLoopback, Level: loopback.LevelError,
+		Message: "localhost is 192.0.2.2", Evidence: "hosts:1", Fix: "edit it"}
+	assert.Equal(t, "error: NOT-LOOPBACK: localhost is 192.0.2.2 (hosts:1)", f.String())
+	data, err := json.Marshal(f)
+	require.NoError(t, err)
+	assert.Equal(t, `{"verdict":"NOT-LOOPBACK","level":"error","message":"localhost is 192.0.2.2","evidence":"hosts:1","fix":"edit it"}`, string(data))
+	assert.Equal(t, "info: OK: fine", loopback.Finding{Verdict: loopback.VerdictOK, Message: "fine"}.String())
+}
+
+func TestVerdictNames(t *testing.T) {
+	for verdict, want := range map[loopback.Verdict]string{
+		loopback.VerdictOK:           "OK",
+		loopback.VerdictIPv4Only:     "IPv4-ONLY",
+		loopback.VerdictIPv6Only:     "IPv6-ONLY",
+		loopback.VerdictNoIPv6:       "NO-IPV6",
+		loopback.VerdictNoIPv4:       "NO-IPV4",
+		loopback.VerdictUnreachable:  "UNREACHABLE",
+		loopback.VerdictNotLoopback:  "NOT-LOOPBACK",
+		loopback.VerdictFromDNS:      "FROM-DNS",
+		loopback.VerdictMissing:      "MISSING",
+		loopback.VerdictLookupFailed: "LOOKUP-FAILED",
+		loopback.VerdictOpen:         "OPEN",
+		loopback.VerdictClosed:       "CLOSED",
+		loopback.VerdictSplit:        "SPLIT",
+		loopback.VerdictNoAnswer:     "NO-ANSWER",
+		loopback.VerdictTwoOwners:    "TWO-OWNERS",
+	} {
+		assert.Equal(t, want, string(verdict))
+	}
+}
