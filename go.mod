@@ -2,7 +2,10 @@ module example.com/loopback
 
 go 1.26.0
 
-require golang.org/x/sys v0.49.0
+require (
+	go4.org/netipx v0.0.0-20260823151212-3075585bcbeb
+	golang.org/x/sys v0.49.0
+)
 
 require (
 	github.com/stretchr/testify v1.12.1
