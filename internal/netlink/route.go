@@ -1,0 +1,86 @@
+//go:build linux
+
+package netlink
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Delivered reports whether an IPv4 packet from src to dst that arrived on the
+// interface with the index iif would be delivered to this machine. The routing
+// tables and rules, rp_filter, accept_local and route_localnet are taken into
+// account; a packet filter, which may rewrite the packet before or drop it
+// after, is not. c is a Conn of NETLINK_ROUTE. No packet is sent.
+//
+// IPv6 has no such question: RFC 4291, section 2.5.3, forbids ::1 on the wire,
+// and Linux drops it there without asking the routing tables.
+func (c *Conn) Delivered(dst, src netip.Addr, iif int) (bool, error) {
+	fail := func(err error) (bool, error) {
+		return false, fmt.Errorf("route of %v from %v on interface %d: %w", dst, src, iif, err)
+	}
+	if !dst.Is4() || !src.Is4() {
+		return fail(errors.New("not IPv4"))
+	}
+	msg := make([]byte, HeaderLen+unix.SizeofRtMsg, HeaderLen+unix.SizeofRtMsg+3*attrLen)
+	msg[HeaderLen+0] = unix.AF_INET
+	msg[HeaderLen+1] = 32 // prefix length of dst
+	msg[HeaderLen+2] = 32 // prefix length of src
+	to, from := dst.As4(), src.As4()
+	msg = appendAttr(msg, unix.RTA_DST, to)
+	msg = appendAttr(msg, unix.RTA_SRC, from)
+	msg = appendAttr(msg, unix.RTA_IIF, word(iif))
+
+	typ, body, err := c.Call(unix.RTM_GETROUTE, msg, make([]byte, 1024))
+	switch err {
+	case nil:
+	case unix.EINVAL, // a martian, or refused by rp_filter; in recent kernels any refusal
+		unix.EXDEV,                                       // refused by rp_filter in older ones
+		unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES: // unreachable, prohibit and blackhole routes
+		return false, nil
+	default:
+		return fail(err)
+	}
+	if typ != unix.RTM_NEWROUTE || len(body) < unix.SizeofRtMsg {
+		return fail(errMalformed)
+	}
+	// A kernel that is not Linux may ignore what it does not know, and answer
+	// as if the packet were its own.
+	if got, ok := attr(body[unix.SizeofRtMsg:], unix.RTA_IIF); !ok || got != word(iif) {
+		return fail(errors.New("the kernel did not consider the interface"))
+	}
+	return body[7] == unix.RTN_LOCAL, nil // rtm_type
+}
+
+// attrLen is the length of a struct rtattr with a value of four bytes.
+const attrLen = unix.SizeofRtAttr + 4
+
+func word(v int) (b [4]byte) {
+	binary.NativeEndian.PutUint32(b[:], uint32(v))
+	return b
+}
+
+func appendAttr(b []byte, typ uint16, value [4]byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, attrLen)
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	return append(b, value[:]...)
+}
+
+// attr returns the value, of four bytes, of the first attribute of a type.
+func attr(b []byte, typ uint16) (value [4]byte, ok bool) {
+	for len(b) >= unix.SizeofRtAttr {
+		size := int(binary.NativeEndian.Uint16(b))
+		if size < unix.SizeofRtAttr || size > len(b) {
+			break
+		}
+		if binary.NativeEndian.Uint16(b[2:]) == typ && size == attrLen {
+			return [4]byte(b[unix.SizeofRtAttr:]), true
+		}
+		b = b[min(len(b), (size+3)&^3):]
+	}
+	return value, false
+}

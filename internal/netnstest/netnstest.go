@@ -1,0 +1,160 @@
+//go:build linux
+
+// Package netnstest runs a test in network namespaces of its own: on a machine
+// that it may break, with neighbours that try to get in. It needs no privilege
+// where user namespaces are allowed.
+package netnstest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// In runs the calling test again in a process of its own, which is
+// root in a new user, network and mount namespace: lo is down, nothing is
+// mounted that the test did not mount, and no other interface exists.
+//
+// It reports whether the caller is that process. In the parent it waits for
+// the child, hands on its verdict, and returns false: the test then returns.
+//
+//	if !netnstest.In(t) {
+//		return
+//	}
+//	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+//
+// Call it in a top-level test, before anything else.
+func In(t *testing.T) bool {
+	t.Helper()
+	const marker = "LOOPBACK_TEST_NAMESPACE"
+	if os.Getenv(marker) == t.Name() {
+		// Mounts of the test must not reach the machine.
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Fatalf("make / private: %v", err)
+		}
+		return true
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skipf("needs the ip command of iproute2: %v", err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v", "-test.count=1"}
+	if d, ok := t.Deadline(); ok {
+		args = append(args, "-test.timeout="+time.Until(d).String())
+	}
+	cmd := exec.CommandContext(t.Context(), exe, args...)
+	cmd.Env = append(os.Environ(), marker+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Skipf("needs user and network namespaces: %v", err)
+	}
+	text := string(out)
+	switch {
+	case err != nil:
+		t.Fatalf("in the namespace: %v\n%s", err, text)
+	case strings.Contains(text, "--- SKIP: "+t.Name()+" "):
+		t.Skipf("in the namespace:\n%s", text)
+	case !strings.Contains(text, "--- PASS: "+t.Name()+" "):
+		t.Fatalf("in the namespace: the test did not run\n%s", text)
+	}
+	t.Logf("in the namespace:\n%s", text)
+	return false
+}
+
+// Run runs a command that must succeed, and returns its output.
+func Run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// Sysctl sets a kernel parameter of the namespace: Sysctl(t, "net/ipv4/conf/all/route_localnet", "1").
+func Sysctl(t *testing.T, name, value string) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A Neighbour is another network namespace: another machine, as far as
+// sockets can tell. It lives on an operating system thread of its own.
+type Neighbour struct {
+	Path string // of the namespace, for ip link set DEV netns PATH
+
+	work chan func()
+}
+
+// NewNeighbour makes an empty namespace with lo up.
+func NewNeighbour(t *testing.T) *Neighbour {
+	t.Helper()
+	n := &Neighbour{work: make(chan func())}
+	ready := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			ready <- err
+			return
+		}
+		n.Path = fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
+		ready <- nil
+		for f := range n.work {
+			f()
+		}
+	}()
+	if err := <-ready; err != nil {
+		t.Fatalf("unshare: %v", err)
+	}
+	t.Cleanup(func() { close(n.work) })
+	n.Run(t, "ip", "link", "set", "lo", "up")
+	return n
+}
+
+// Do runs f on the neighbour's thread: the sockets it makes, and the
+// processes it starts, are the neighbour's. f must not call t.FailNow.
+func (n *Neighbour) Do(f func()) {
+	done := make(chan struct{})
+	n.work <- func() { defer close(done); f() }
+	<-done
+}
+
+// Run runs a command in the neighbour's namespace; it must succeed.
+func (n *Neighbour) Run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	var out []byte
+	var err error
+	n.Do(func() { out, err = exec.Command(name, args...).CombinedOutput() })
+	if err != nil {
+		t.Fatalf("neighbour: %s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// Veth joins this namespace to the neighbour: device ours here, device
+// theirs there, each with its address in CIDR form, both up.
+func (n *Neighbour) Veth(t *testing.T, ours, oursCIDR, theirs, theirsCIDR string) {
+	t.Helper()
+	Run(t, "ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", n.Path)
+	Run(t, "ip", "addr", "add", oursCIDR, "dev", ours)
+	Run(t, "ip", "link", "set", ours, "up")
+	n.Run(t, "ip", "addr", "add", theirsCIDR, "dev", theirs)
+	n.Run(t, "ip", "link", "set", theirs, "up")
+}
