@@ -1,0 +1,80 @@
+package loopback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+)
+
+// Adopt makes one Listener of TCP listeners that were made elsewhere, such as
+// those of systemd, which hands over one for each family. Each must be a
+// [*net.TCPListener] that [Verify] accepts. On an error nothing was adopted,
+// and all stay open; otherwise the Listener closes them.
+//
+// No option is set on them, since another process may share them. So
+// IngressAuto means IngressCheck, then IngressRemote, and IngressDevice is an
+// error; connections by multipath TCP, whose interface cannot be told, are
+// refused under IngressCheck. RequireBoth asks for one of either family, and
+// Control is not called.
+func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
+	if len(lns) == 0 {
+		return nil, adoptError(nil, errors.New("loopback: no listener to adopt"))
+	}
+	var rungs []Ingress
+	switch lc.Ingress {
+	case IngressAuto:
+		rungs = []Ingress{IngressCheck, IngressRemote}
+	case IngressDevice:
+		return nil, adoptError(nil, fmt.Errorf("ingress device: %w: it would bind a socket that others share", errors.ErrUnsupported))
+	default:
+		rungs = []Ingress{lc.Ingress}
+	}
+	lo := findLoop()
+	var socks []tcpSock
+	var bindings []Binding
+	var has4, has6 bool
+	for _, ln := range lns {
+		t, ok := ln.(*net.TCPListener)
+		if !ok || t == nil {
+			return nil, adoptError(ln, fmt.Errorf("%w: a %T cannot be adopted, only a *net.TCPListener", ErrNotLoopback, ln))
+		}
+		if err := Verify(t); err != nil {
+			return nil, adoptError(ln, err)
+		}
+		info, err := inspect(t)
+		if err != nil {
+			return nil, adoptError(ln, err)
+		}
+		if !info.listening || info.datagram {
+			return nil, adoptError(ln, fmt.Errorf("%w: it does not listen", ErrNotLoopback))
+		}
+		addr := info.local.Addr()
+		g, note, err := choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath))
+		if err != nil {
+			return nil, adoptError(ln, err)
+		}
+		has4, has6 = has4 || addr.Is4(), has6 || addr.Is6()
+		socks = append(socks, tcpSock{t, g})
+		bindings = append(bindings, Binding{"tcp" + familyOf(addr), info.local, g.rung, note, true})
+	}
+	if lc.RequireBoth && !(has4 && has6) {
+		return nil, adoptError(nil, errors.New("loopback: RequireBoth is set, but there is no listener of one family"))
+	}
+	l, err := newListener(socks, bindings, lc.OnReject)
+	if err != nil {
+		return nil, adoptError(nil, err)
+	}
+	return l, nil
+}
+
+func adoptError(ln net.Listener, err error) error {
+	if op, ok := err.(*net.OpError); ok { // of Verify
+		err = op.Err
+	}
+	op := &net.OpError{Op: "adopt", Net: "tcp", Err: err}
+	if t, ok := ln.(*net.TCPListener); ok && t != nil {
+		op.Addr = t.Addr()
+	}
+	return op
+}

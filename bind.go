@@ -1,0 +1,508 @@
+package loopback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Listen announces on loopback addresses of this machine and nowhere else. The
+// network is "tcp", "tcp4" or "tcp6", the address a host and a port as for
+// [net.Listen], of which only these are taken:
+//
+//   - no host, or localhost (see [IsName]): 127.0.0.1 and ::1, on one port. No
+//     resolver is asked. A family that this machine does not have is left out,
+//     and [Listener.Bindings] says so; a port in use on either is an error.
+//   - an address for which [Is] is true: that address. A mapped one is its
+//     IPv4 address, a zone is dropped. 127.255.255.255 is refused, as nobody
+//     can connect to it.
+//
+// Everything else is an error that wraps [ErrNotLoopback]. Mind that ":8080"
+// and "" mean every interface in package net, and both loopback addresses here.
+//
+// Every error is a [*net.OpError]. Listen is the Listen of a zero
+// [ListenConfig], which says more.
+func Listen(network, address string) (*Listener, error) {
+	return new(ListenConfig).Listen(context.Background(), network, address)
+}
+
+// ListenConfig holds the options of a listener. Its zero value is what
+// [Listen] and [ListenPacket] use. It is not changed by its methods, which may
+// be called from several goroutines.
+type ListenConfig struct {
+	// RequireBoth makes it an error if one of 127.0.0.1 and ::1 cannot be
+	// had. With an address or a network of one family it is always an error.
+	RequireBoth bool
+
+	// Ingress is how strictly the wire is kept out. The zero value,
+	// IngressAuto, takes the strictest way that works here. One asked for by
+	// name that does not work here is an error wrapping errors.ErrUnsupported.
+	// Either is found out by a round trip over sockets made for it, in about a
+	// millisecond; nothing is remembered, as routing changes.
+	Ingress Ingress
+
+	// OnReject is called for each connection and each datagram refused after
+	// it was received, with a *net.OpError that wraps ErrRefused, Source being
+	// the local address and Addr the remote. It is called in the goroutine that
+	// accepts or reads, perhaps in several at once, and must not block. If it
+	// is nil, peers are refused silently.
+	OnReject func(err error)
+
+	// Control is called as [net.ListenConfig] calls it, for each socket that
+	// is handed out, before it is bound. If it fails, so does the call.
+	Control func(network, address string, c syscall.RawConn) error
+}
+
+// A Binding is one address that a listener was to have.
+type Binding struct {
+	Network string         // "tcp4", "tcp6", "udp4" or "udp6"
+	Addr    netip.AddrPort // with the port in use, if bound
+	Ingress Ingress        // the rung in force, never IngressAuto; IngressAuto if not bound
+
+	// Err says why the address is not bound or, if it is, why no stronger
+	// rung is in force. It is nil if there is nothing to say.
+	Err error
+
+	bound bool
+}
+
+// Bound reports whether the address is bound. It is false for the zero Binding.
+func (b Binding) Bound() bool { return b.bound }
+
+// String returns the binding as text: "tcp4 127.0.0.1:8080 (ingress device)".
+func (b Binding) String() string {
+	s := b.Network + " " + b.Addr.String()
+	if b.bound {
+		s += " (ingress " + b.Ingress.String() + ")"
+	} else {
+		s += " (not bound)"
+	}
+	if b.Err != nil {
+		s += ": " + b.Err.Error()
+	}
+	return s
+}
+
+// A Listener accepts TCP connections on one or several loopback addresses as
+// if they were one. Its methods may be called from several goroutines.
+type Listener struct {
+	socks    []tcpSock
+	bindings []Binding
+	mux      *mux // if there are several
+	onReject func(error)
+	closed   atomic.Bool
+}
+
+// A tcpSock is one socket of a Listener.
+type tcpSock struct {
+	*net.TCPListener
+	gate gate
+}
+
+// Listen announces as the function [Listen] does, with the options of lc. The
+// context bounds the call, not the listener.
+func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (*Listener, error) {
+	want, err := lc.parse(ctx, "tcp", network, address)
+	if err != nil {
+		return nil, listenError(network, err)
+	}
+	socks, bindings, err := bindAll(ctx, lc, want, rehearseTCP(false),
+		func(g gate, ap netip.AddrPort) (tcpSock, netip.AddrPort, error) {
+			ln, err := listenTCP(ctx, g, ap, false, lc.Control)
+			if err != nil {
+				return tcpSock{}, ap, err
+			}
+			return tcpSock{ln, g}, netAddrPort(ln.Addr()), nil
+		})
+	if err != nil {
+		return nil, listenError(network, err)
+	}
+	l, err := newListener(socks, bindings, lc.OnReject)
+	if err != nil {
+		closeAll(socks)
+		return nil, listenError(network, err)
+	}
+	return l, nil
+}
+
+// newListener makes one listener of socks, and nothing on an error.
+func newListener(socks []tcpSock, bindings []Binding, onReject func(error)) (*Listener, error) {
+	l := &Listener{socks: socks, bindings: bindings, onReject: onReject}
+	if len(socks) > 1 {
+		conns := make([]muxed, len(socks))
+		for i, s := range socks {
+			conns[i] = muxed{s, s.SetDeadline}
+		}
+		var err error
+		if l.mux, err = newMux(conns, l.receive, 0); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// receive accepts from one socket.
+func (l *Listener) receive(i int, _ []byte) received {
+	c, err := l.socks[i].AcceptTCP()
+	return received{sock: i, conn: c, err: err}
+}
+
+// Accept waits for the next connection that is let in; it is a [*net.TCPConn].
+// See [Listener.AcceptTCP].
+func (l *Listener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err // not a nil *net.TCPConn in an interface
+	}
+	return c, nil
+}
+
+// AcceptTCP waits for the next connection that is let in. One that is refused
+// is reset, and does not end the wait; neither does a connection that failed
+// before it was accepted. A lack of descriptors or memory is returned, with
+// Temporary true; after Close it is an error that wraps [net.ErrClosed].
+//
+// Several goroutines may wait. On Linux a connection is taken from the
+// kernel's queue only for a call that returns it. Elsewhere a listener on
+// several addresses may take one more from each address than was asked for,
+// keeping it for the next call.
+func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
+	for {
+		var r received
+		if l.mux != nil {
+			r = l.mux.next(nil)
+		} else {
+			r = l.receive(0, nil)
+		}
+		switch {
+		case r.err == nil:
+			refusal := l.socks[r.sock].gate.admitConn(r.conn)
+			if refusal == nil {
+				return r.conn, nil
+			}
+			l.reject(r.conn, refusal)
+		case !connectionFailed(r.err):
+			return nil, l.opError("accept", r.err)
+		}
+	}
+}
+
+// reject resets a connection that is not let in.
+func (l *Listener) reject(c *net.TCPConn, refusal error) {
+	c.SetLinger(0)
+	c.Close()
+	if l.onReject != nil {
+		l.onReject(&net.OpError{Op: "accept", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: refusal})
+	}
+}
+
+// Addr returns the first of AddrPorts, a [*net.TCPAddr].
+func (l *Listener) Addr() net.Addr { return l.socks[0].Addr() }
+
+// AddrPorts returns what is bound: 127.0.0.1 before ::1, or in the order that
+// was given to Adopt.
+func (l *Listener) AddrPorts() []netip.AddrPort { return boundTo(l.bindings) }
+
+// Port returns the port of Addr; all sockets of a listener have it, unless
+// they came from Adopt.
+func (l *Listener) Port() uint16 { return boundTo(l.bindings)[0].Port() }
+
+// URL returns the address as the start of a URL, "http://127.0.0.1:8080" for
+// the scheme "http". It has the address of Addr, which needs no resolver, and
+// no final slash.
+func (l *Listener) URL(scheme string) string {
+	return scheme + "://" + boundTo(l.bindings)[0].String()
+}
+
+// Bindings returns what was bound and how the wire is kept out, and what was
+// to be bound but is not, and why.
+func (l *Listener) Bindings() []Binding { return slices.Clone(l.bindings) }
+
+// SetDeadline sets the time after which Accept fails with an error whose
+// Timeout is true; the zero Time is none.
+func (l *Listener) SetDeadline(t time.Time) error {
+	if l.mux != nil {
+		if err := l.mux.setDeadline(t); err != nil {
+			return l.opError("set", err)
+		}
+		return nil
+	}
+	return l.socks[0].SetDeadline(t)
+}
+
+// Close stops listening on all addresses. Calls of Accept return; a
+// connection not yet accepted is reset. A second Close is an error that wraps
+// [net.ErrClosed].
+func (l *Listener) Close() error {
+	if l.closed.Swap(true) {
+		return l.opError("close", net.ErrClosed)
+	}
+	var err error
+	if l.mux != nil {
+		err = l.mux.close()
+	}
+	for _, s := range l.socks {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
+
+// opError gives err, which came from some socket or none, the form it has in
+// package net.
+func (l *Listener) opError(op string, err error) error {
+	if l.closed.Load() {
+		err = net.ErrClosed
+	}
+	if _, ok := err.(*net.OpError); ok {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "tcp", Addr: l.Addr(), Err: err}
+}
+
+// listenTCP listens on one loopback address with the rung of g in force.
+func listenTCP(ctx context.Context, g gate, ap netip.AddrPort, multipath bool, control controlFunc) (*net.TCPListener, error) {
+	lc := net.ListenConfig{Control: g.control(control, false)}
+	lc.SetMultipathTCP(multipath)
+	ln, err := lc.Listen(ctx, "tcp"+familyOf(ap.Addr()), ap.String())
+	if err != nil {
+		return nil, err
+	}
+	if err := confirm(ln.(*net.TCPListener), ln.Addr(), ap.Addr(), control); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln.(*net.TCPListener), nil
+}
+
+// confirm looks at a new socket: at, which getsockname gave, must be what was
+// asked for (FreeBSD jails put another address in its place), and if a control
+// function had a hand in it, the socket must bear being inspected.
+func confirm(c syscall.Conn, at net.Addr, want netip.Addr, control controlFunc) error {
+	if control != nil {
+		if err := Verify(c); err != nil {
+			return err
+		}
+	}
+	if got := netAddrPort(at).Addr(); got != want {
+		return &net.OpError{Op: "listen", Net: at.Network(), Addr: at, Err: fmt.Errorf("%w: %v was asked for", ErrNotLoopback, want)}
+	}
+	return nil
+}
+
+// netAddrPort returns the address of a TCP or UDP socket, unmapped.
+func netAddrPort(addr net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := addr.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+type controlFunc = func(network, address string, c syscall.RawConn) error
+
+// control returns a control function for a new socket: first the caller's,
+// then what g needs, so that the caller's cannot undo it.
+func (g gate) control(user controlFunc, datagram bool) controlFunc {
+	return func(network, address string, c syscall.RawConn) error {
+		if user != nil {
+			if err := user(network, address, c); err != nil {
+				return err
+			}
+		}
+		if err := setExclusive(c); err != nil {
+			return err
+		}
+		return g.set(c, datagram)
+	}
+}
+
+// A request is what a network and an address ask for.
+type request struct {
+	transport string       // "tcp" or "udp"
+	addrs     []netip.Addr // one, or 127.0.0.1 and ::1
+	port      uint16
+}
+
+// parse reads the arguments of Listen or, with the transport "udp", of
+// ListenPacket.
+func (lc *ListenConfig) parse(ctx context.Context, transport, network, address string) (request, error) {
+	family, ok := strings.CutPrefix(network, transport)
+	if !ok || family != "" && family != "4" && family != "6" {
+		return request{}, fmt.Errorf("%w: %w", ErrNotLoopback, net.UnknownNetworkError(network))
+	}
+	if err := ctx.Err(); err != nil {
+		return request{}, err
+	}
+	refuse := func(why string) (request, error) {
+		return request{}, fmt.Errorf("%q: %w: %s", address, ErrNotLoopback, why)
+	}
+
+	var host, service string
+	if address != "" {
+		var err error
+		if host, service, err = net.SplitHostPort(address); err != nil {
+			return request{}, err
+		}
+	}
+	r := request{transport: transport}
+	switch addr, err := netip.ParseAddr(host); {
+	case host == "" || IsName(host):
+		r.addrs = []netip.Addr{IPv4(), IPv6()}
+		switch family {
+		case "4":
+			r.addrs = r.addrs[:1]
+		case "6":
+			r.addrs = r.addrs[1:]
+		}
+	case err != nil:
+		return refuse("the host is neither a loopback address nor localhost")
+	case KindOf(addr) == KindUnspecified:
+		return refuse("it means every interface")
+	case !Is(addr):
+		return refuse("it is outside 127.0.0.0/8 and not ::1")
+	case addr.Unmap() == broadcast4:
+		return refuse("it is the broadcast address, to which nobody can connect")
+	case family == "6" && addr.Unmap().Is4(), family == "4" && addr.Unmap().Is6():
+		return refuse("it is not an address of " + network)
+	default:
+		r.addrs = []netip.Addr{addr.Unmap().WithZone("")}
+	}
+	if lc.RequireBoth && len(r.addrs) != 2 {
+		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %q asks for %v alone", network, address, r.addrs[0])
+	}
+
+	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // reads /etc/services at most
+	if err != nil {
+		return request{}, err
+	}
+	r.port = uint16(port)
+	return r, nil
+}
+
+// broadcast4 can be bound, but TCP cannot connect to it.
+var broadcast4 = netip.AddrFrom4([4]byte{127, 255, 255, 255})
+
+// portTries bounds the search for a port that both families have free.
+const portTries = 256
+
+// bindAll binds the addresses of r with open, which returns the socket and
+// where it is bound. What this machine does not have is left out, and stands in
+// the bindings with its error. If bindAll fails, nothing is left open.
+func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehearse rehearsal,
+	open func(gate, netip.AddrPort) (S, netip.AddrPort, error),
+) ([]S, []Binding, error) {
+	var lo loop
+	if lc.Ingress != IngressAny {
+		lo = findLoop()
+	}
+	gates := make([]gate, len(r.addrs))
+	bindings := make([]Binding, len(r.addrs))
+	for i, addr := range r.addrs {
+		g, note, err := choose(ctx, lc.Ingress.rungs(), lo, addr, rehearse)
+		b := Binding{Network: r.transport + familyOf(addr), Addr: netip.AddrPortFrom(addr, r.port), Ingress: g.rung, Err: note}
+		if err != nil {
+			at := net.TCPAddrFromAddrPort(b.Addr)
+			if op, ok := errors.AsType[*net.OpError](err); ok { // of a throwaway socket
+				err = op.Err
+			}
+			b.Err = &net.OpError{Op: "listen", Net: b.Network, Addr: at, Err: err}
+			if !missing(err) {
+				return nil, nil, b.Err
+			}
+		}
+		gates[i], bindings[i] = g, b
+	}
+
+	bind := func() (socks []S, err error) {
+		port := r.port
+		if port == 0 && r.transport == "tcp" && len(r.addrs) > 1 {
+			var release func()
+			port, release = reservePort()
+			defer release()
+		}
+		for i := range bindings {
+			b := &bindings[i]
+			if b.Ingress == IngressAuto {
+				continue // known to be missing
+			}
+			s, at, err := open(gates[i], netip.AddrPortFrom(b.Addr.Addr(), port))
+			switch {
+			case err == nil:
+				socks = append(socks, s)
+				b.Addr, b.bound, port = at, true, at.Port()
+			case missing(err):
+				b.Ingress, b.Err = IngressAuto, err
+			default:
+				closeAll(socks)
+				return nil, err
+			}
+		}
+		return socks, nil
+	}
+	var socks []S
+	var err error
+	for range portTries {
+		if socks, err = bind(); !inUse(err) || r.port != 0 || len(r.addrs) == 1 {
+			break
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var lacking error
+	for _, b := range bindings {
+		if !b.bound {
+			lacking = errors.Join(lacking, b.Err)
+		}
+	}
+	if len(socks) == 0 || lc.RequireBoth && lacking != nil {
+		closeAll(socks)
+		return nil, nil, lacking
+	}
+	return socks, bindings, nil
+}
+
+func closeAll[S io.Closer](socks []S) {
+	for _, s := range socks {
+		s.Close()
+	}
+}
+
+// boundTo returns the addresses of the bindings that are bound.
+func boundTo(bindings []Binding) []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for _, b := range bindings {
+		if b.bound {
+			addrs = append(addrs, b.Addr)
+		}
+	}
+	return addrs
+}
+
+// familyOf returns the final digit of the networks that addr belongs to.
+func familyOf(addr netip.Addr) string {
+	if addr.Is6() {
+		return "6"
+	}
+	return "4"
+}
+
+// listenError gives err, if it is not one already, the form of an error of
+// net.Listen.
+func listenError(network string, err error) error {
+	if _, ok := err.(*net.OpError); ok {
+		return err
+	}
+	return &net.OpError{Op: "listen", Net: network, Err: err}
+}

@@ -1,0 +1,33 @@
+package loopback
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+)
+
+// The classes of system errors that something is decided by.
+
+// inUse reports whether err says that another socket has the address or, on
+// Windows, that its port is set aside.
+func inUse(err error) bool { return hasErrno(err, "EADDRINUSE", "EACCES") }
+
+// missing reports whether err says that this machine does not have the
+// address, or its whole family.
+func missing(err error) bool { return hasErrno(err, "EADDRNOTAVAIL", "EAFNOSUPPORT") }
+
+// exhausted reports whether err says that descriptors or memory ran out.
+func exhausted(err error) bool { return hasErrno(err, "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") }
+
+// connectionFailed reports whether err, of an accept, is about a connection
+// that failed while it waited, and not about the listener: accept(2), "Error
+// handling".
+func connectionFailed(err error) bool {
+	return hasErrno(err, "ECONNABORTED", "ECONNRESET", "EPERM", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP",
+		"ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET", "ETIMEDOUT")
+}
+
+func hasErrno(err error, names ...string) bool {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return ok && slices.Contains(names, errnoName(errno))
+}

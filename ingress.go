@@ -1,0 +1,128 @@
+package loopback
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+)
+
+// Ingress is how a socket that is bound to a loopback address keeps out what
+// comes over the wire. The binding alone is enough on an ordinary machine;
+// routing can be set so that it is not: route_localnet, addresses of
+// 127.0.0.0/8 used on a link, a port redirection into 127.0.0.0/8.
+//
+// The zero value is IngressAuto.
+type Ingress uint8
+
+const (
+	// IngressAuto takes the first of Device, Check and Remote that serves a
+	// client of this machine.
+	IngressAuto Ingress = iota
+
+	// IngressDevice binds the socket to the loopback interface
+	// (SO_BINDTODEVICE): the kernel delivers nothing that came in elsewhere.
+	// Remote addresses are checked as well. Linux.
+	IngressDevice
+
+	// IngressCheck asks of every connection and datagram which interface it
+	// came in by, and refuses all but the loopback interface. Remote addresses
+	// are checked as well. Linux.
+	IngressCheck
+
+	// IngressRemote refuses remote addresses that are not loopback. Where
+	// routing lets the wire in, it stops neither a neighbour that has an
+	// address of 127.0.0.0/8 nor a datagram with a forged one.
+	IngressRemote
+
+	// IngressAny refuses nobody.
+	IngressAny
+)
+
+// String returns the name of the rung: auto, device, check, remote or any.
+func (i Ingress) String() string {
+	switch i {
+	case IngressAuto:
+		return "auto"
+	case IngressDevice:
+		return "device"
+	case IngressCheck:
+		return "check"
+	case IngressRemote:
+		return "remote"
+	case IngressAny:
+		return "any"
+	}
+	return "Ingress(" + strconv.Itoa(int(i)) + ")"
+}
+
+// MarshalText returns the String of the rung. The error is always nil.
+func (i Ingress) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// rungs returns what a new socket tries, strongest first.
+func (i Ingress) rungs() []Ingress {
+	if i == IngressAuto {
+		return []Ingress{IngressDevice, IngressCheck, IngressRemote}
+	}
+	return []Ingress{i}
+}
+
+// A loop is the loopback interface, as far as enforcing needs to know it. The
+// zero value is of a machine that shows none.
+type loop struct {
+	name  string
+	index int
+	up    bool
+}
+
+// scanForLoop returns the first interface with the loopback flag.
+func scanForLoop() loop {
+	ifs, err := net.Interfaces()
+	if err != nil {
+		return loop{}
+	}
+	for _, i := range ifs {
+		if i.Flags&net.FlagLoopback != 0 {
+			return loop{i.Name, i.Index, i.Flags&net.FlagUp != 0}
+		}
+	}
+	return loop{}
+}
+
+// A gate enforces one rung on one socket.
+type gate struct {
+	rung Ingress
+	loop loop
+	v6   bool
+}
+
+// admitAddr checks a remote address, as every rung but IngressAny does.
+func (g gate) admitAddr(addr netip.Addr) error {
+	if g.rung != IngressAny && !Is(addr) {
+		return fmt.Errorf("%w: the remote address is not loopback", ErrRefused)
+	}
+	return nil
+}
+
+// admitIndex checks the index of the interface that something came in by.
+func (g gate) admitIndex(index int) error {
+	if index != g.loop.index || index == 0 {
+		return fmt.Errorf("%w: it came in by interface %d, not by %s", ErrRefused, index, g.loop.name)
+	}
+	return nil
+}
+
+// admitConn checks an accepted connection.
+func (g gate) admitConn(c *net.TCPConn) error {
+	if g.rung == IngressAny {
+		return nil
+	}
+	if err := g.admitAddr(c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()); err != nil || g.rung != IngressCheck {
+		return err
+	}
+	index, err := ingressOf(c, g.v6)
+	if err != nil {
+		return fmt.Errorf("%w: the interface it came in by is unknown: %w", ErrRefused, err)
+	}
+	return g.admitIndex(index)
+}

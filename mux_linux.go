@@ -1,0 +1,112 @@
+package loopback
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A mux receives from several sockets as if they were one. The sockets are in
+// an epoll instance, and that one is in the runtime's poller: the goroutine
+// that wants something waits there, then receives from the socket that has
+// something. No other goroutine is needed, and nothing is received that was
+// not asked for. The kernel takes ready sockets in turn.
+type mux struct {
+	epoll   *os.File
+	raw     syscall.RawConn
+	socks   []muxed
+	receive receiver
+	ready   func(fd uintptr) bool // m.take, bound once: it would be allocated for each call
+
+	mu  sync.Mutex // one receives at a time
+	buf []byte     // into this
+	got received
+}
+
+// stolen bounds the wait of one receive on a socket that epoll says is ready:
+// only if another process that has the socket came first is there a wait at all.
+const stolen = 100 * time.Millisecond
+
+func newMux(socks []muxed, receive receiver, _ int) (*mux, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // for os.NewFile to put it in the poller
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	m := &mux{epoll: os.NewFile(uintptr(fd), "epoll"), socks: socks, receive: receive}
+	m.ready = m.take
+	if m.raw, err = m.epoll.SyscallConn(); err != nil {
+		m.epoll.Close()
+		return nil, err
+	}
+	for i, s := range socks {
+		if err := addToEpoll(fd, i, s); err != nil {
+			m.epoll.Close()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func addToEpoll(epoll, i int, c syscall.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := raw.Control(func(fd uintptr) {
+		err = os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd),
+			&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}))
+	}); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// next waits for a socket that has something, and receives it.
+func (m *mux) next(b []byte) received {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.buf, m.got = b, received{}
+	err := m.raw.Read(m.ready)
+	got := m.got
+	m.buf, m.got = nil, received{}
+	if err != nil {
+		return received{err: err}
+	}
+	return got
+}
+
+// take receives from a socket that is ready, and reports false if none is.
+func (m *mux) take(fd uintptr) bool {
+	var events [1]unix.EpollEvent
+	for {
+		n, err := unix.EpollWait(int(fd), events[:], 0)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			m.got = received{err: os.NewSyscallError("epoll_wait", err)}
+			return true
+		case n == 0:
+			return false
+		}
+		i := int(events[0].Fd)
+		m.socks[i].setReadDeadline(time.Now().Add(stolen))
+		m.got = m.receive(i, m.buf)
+		if !errors.Is(m.got.err, os.ErrDeadlineExceeded) {
+			return true
+		}
+	}
+}
+
+func (m *mux) setDeadline(t time.Time) error { return m.epoll.SetReadDeadline(t) }
+
+// close ends every next. It leaves the sockets to the caller.
+func (m *mux) close() error { return m.epoll.Close() }

@@ -1,0 +1,243 @@
+package loopback
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// ListenPacket announces on loopback addresses for datagrams: the network is
+// "udp", "udp4" or "udp6", the address is read as by [Listen].
+func ListenPacket(network, address string) (*PacketConn, error) {
+	return new(ListenConfig).ListenPacket(context.Background(), network, address)
+}
+
+// A PacketConn sends and receives datagrams on one or two loopback addresses
+// as if they were one. A datagram goes out from the address of its family, so
+// that a reply comes from where the question went to. Its methods may be
+// called from several goroutines.
+type PacketConn struct {
+	socks    []packetSock
+	bindings []Binding
+	mux      *mux // if there are two
+	onReject func(error)
+	closed   atomic.Bool
+}
+
+var _ net.PacketConn = (*PacketConn)(nil)
+
+// A packetSock is one socket of a PacketConn.
+type packetSock struct {
+	*net.UDPConn
+	gate gate
+}
+
+// ListenPacket announces as the function [ListenPacket] does, with the options
+// of lc. The context bounds the call, not the connection.
+func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address string) (*PacketConn, error) {
+	want, err := lc.parse(ctx, "udp", network, address)
+	if err != nil {
+		return nil, listenError(network, err)
+	}
+	socks, bindings, err := bindAll(ctx, lc, want, rehearseUDP,
+		func(g gate, ap netip.AddrPort) (packetSock, netip.AddrPort, error) {
+			c, err := listenUDP(ctx, g, ap, lc.Control)
+			if err != nil {
+				return packetSock{}, ap, err
+			}
+			return packetSock{c, g}, netAddrPort(c.LocalAddr()), nil
+		})
+	if err != nil {
+		return nil, listenError(network, err)
+	}
+	c := &PacketConn{socks: socks, bindings: bindings, onReject: lc.OnReject}
+	if len(socks) > 1 {
+		conns := make([]muxed, len(socks))
+		for i, s := range socks {
+			conns[i] = muxed{s, s.SetReadDeadline}
+		}
+		if c.mux, err = newMux(conns, c.receive, maxDatagram); err != nil {
+			closeAll(socks)
+			return nil, listenError(network, err)
+		}
+	}
+	return c, nil
+}
+
+// maxDatagram is the largest payload of a UDP datagram, with room to spare.
+const maxDatagram = 1 << 16
+
+// listenUDP binds one loopback address with the rung of g in force.
+func listenUDP(ctx context.Context, g gate, ap netip.AddrPort, control controlFunc) (*net.UDPConn, error) {
+	lc := net.ListenConfig{Control: g.control(control, true)}
+	pc, err := lc.ListenPacket(ctx, "udp"+familyOf(ap.Addr()), ap.String())
+	if err != nil {
+		return nil, err
+	}
+	c := pc.(*net.UDPConn)
+	if err := confirm(c, c.LocalAddr(), ap.Addr(), control); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// read reads a datagram; refused says why it is not let in.
+func (s packetSock) read(b []byte) (n int, from netip.AddrPort, refused, err error) {
+	if s.gate.rung != IngressCheck {
+		n, from, err = s.ReadFromUDPAddrPort(b)
+		return n, unmap(from), s.gate.admitAddr(from.Addr()), err
+	}
+	var oob [oobSize]byte
+	n, oobn, _, from, err := s.ReadMsgUDPAddrPort(b, oob[:])
+	if refused = s.gate.admitAddr(from.Addr()); refused == nil {
+		refused = s.gate.admitIndex(datagramIngress(oob[:oobn]))
+	}
+	return n, unmap(from), refused, err
+}
+
+func unmap(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// receive reads the next datagram from one socket that is let in.
+func (c *PacketConn) receive(i int, b []byte) received {
+	s := c.socks[i]
+	for {
+		n, from, refused, err := s.read(b)
+		if err != nil || refused == nil {
+			return received{sock: i, n: n, from: from, err: err}
+		}
+		if c.onReject != nil {
+			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: s.LocalAddr(), Addr: net.UDPAddrFromAddrPort(from), Err: refused})
+		}
+	}
+}
+
+// ReadFromUDPAddrPort waits for the next datagram that is let in, copies it
+// into b, cutting off what does not fit, and returns its length and sender.
+// Refused datagrams do not end the wait. After Close the error wraps
+// [net.ErrClosed].
+func (c *PacketConn) ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error) {
+	var r received
+	if c.mux != nil {
+		r = c.mux.next(b)
+	} else {
+		r = c.receive(0, b)
+	}
+	if r.err != nil {
+		return r.n, r.from, c.opError("read", r.err)
+	}
+	return r.n, r.from, nil
+}
+
+// ReadFrom is ReadFromUDPAddrPort with a [*net.UDPAddr].
+func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, addr, err := c.ReadFromUDPAddrPort(b)
+	if err != nil {
+		return n, nil, err
+	}
+	return n, net.UDPAddrFromAddrPort(addr), nil
+}
+
+// WriteToUDPAddrPort sends b to addr, which must be loopback, from the address
+// of the same family. For any other address the error wraps [ErrNotLoopback],
+// and nothing is sent.
+func (c *PacketConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {
+	to := unmap(addr)
+	if !Is(to.Addr()) {
+		return 0, c.writeError(addr, ErrNotLoopback)
+	}
+	for _, s := range c.socks {
+		if s.gate.v6 == to.Addr().Is6() {
+			return s.WriteToUDPAddrPort(b, to)
+		}
+	}
+	return 0, c.writeError(addr, errors.New("loopback: no socket of this family is bound"))
+}
+
+func (c *PacketConn) writeError(addr netip.AddrPort, err error) error {
+	return &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(addr), Err: err}
+}
+
+// WriteTo is WriteToUDPAddrPort; the address is a [*net.UDPAddr].
+func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	a, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return 0, &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: addr, Err: syscall.EINVAL}
+	}
+	return c.WriteToUDPAddrPort(b, a.AddrPort())
+}
+
+// LocalAddr returns the first of AddrPorts, a [*net.UDPAddr].
+func (c *PacketConn) LocalAddr() net.Addr { return c.socks[0].LocalAddr() }
+
+// AddrPorts returns what is bound, 127.0.0.1 before ::1.
+func (c *PacketConn) AddrPorts() []netip.AddrPort { return boundTo(c.bindings) }
+
+// Port returns the port, the same on all addresses.
+func (c *PacketConn) Port() uint16 { return c.AddrPorts()[0].Port() }
+
+// Bindings returns what was bound and how the wire is kept out, and what was
+// to be bound but is not, and why.
+func (c *PacketConn) Bindings() []Binding { return slices.Clone(c.bindings) }
+
+// SetDeadline sets the deadlines of reading and of writing.
+func (c *PacketConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline sets the time after which reading fails with an error whose
+// Timeout is true; the zero Time is none.
+func (c *PacketConn) SetReadDeadline(t time.Time) error {
+	if c.mux == nil {
+		return c.socks[0].SetReadDeadline(t)
+	}
+	if err := c.mux.setDeadline(t); err != nil {
+		return c.opError("set", err)
+	}
+	return nil
+}
+
+// SetWriteDeadline sets the time after which writing fails with an error whose
+// Timeout is true; the zero Time is none.
+func (c *PacketConn) SetWriteDeadline(t time.Time) error {
+	var err error
+	for _, s := range c.socks {
+		err = errors.Join(err, s.SetWriteDeadline(t))
+	}
+	return err
+}
+
+// Close closes the sockets; reads return. A second Close is an error that
+// wraps [net.ErrClosed].
+func (c *PacketConn) Close() error {
+	if c.closed.Swap(true) {
+		return c.opError("close", net.ErrClosed)
+	}
+	var err error
+	if c.mux != nil {
+		err = c.mux.close()
+	}
+	for _, s := range c.socks {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
+
+// opError gives err, which came from some socket or none, the form it has in
+// package net.
+func (c *PacketConn) opError(op string, err error) error {
+	if c.closed.Load() {
+		err = net.ErrClosed
+	}
+	if _, ok := err.(*net.OpError); ok {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "udp", Source: c.LocalAddr(), Err: err}
+}

@@ -1,0 +1,166 @@
+package loopback
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+var (
+	errNoLoop   = errors.New("loopback: no interface has the loopback flag")
+	errLoopDown = errors.New("loopback: the loopback interface is down")
+)
+
+// A round trip takes a fraction of a millisecond, or will never end. These
+// bound it; the second is for a loopback interface known to be down.
+const (
+	proofTime     = 500 * time.Millisecond
+	proofTimeDown = 20 * time.Millisecond
+)
+
+// A rehearsal binds a throwaway socket, with a port of its own, to addr and
+// sets the rung of g on it; trip proves that a client of this machine gets
+// through. It is never done on the socket that is handed out: a connection to
+// oneself there would be given to a stranger, or a stranger's be taken.
+type rehearsal func(ctx context.Context, g gate, addr netip.Addr) (trip func() error, err error)
+
+// choose returns the gate of the first of the rungs that serves a client of
+// this machine at addr; note says why no stronger one does. Where nothing gets
+// through at all, rung or no rung, nothing can be proved: then it is the first
+// rung that can be set, and the note says that.
+//
+// A result for which missing holds says that this machine has no such address.
+func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehearse rehearsal) (g gate, note, err error) {
+	down := lo.index != 0 && !lo.up
+	bound := proofTime
+	if down {
+		bound = proofTimeDown
+	}
+	try := func(rung Ingress) (g gate, set bool, err error) {
+		g = gate{rung, lo, addr.Is6()}
+		ctx, cancel := context.WithTimeout(ctx, bound)
+		defer cancel()
+		trip, err := rehearse(ctx, g, addr)
+		if err != nil {
+			return g, false, err
+		}
+		if err = trip(); err != nil && down {
+			err = errLoopDown
+		}
+		return g, true, err
+	}
+
+	if rungs[0] == IngressAny {
+		return gate{IngressAny, lo, addr.Is6()}, nil, nil
+	}
+	var strongest *gate
+	for _, rung := range rungs {
+		g, set, err := try(rung)
+		switch {
+		case err == nil && rung == IngressRemote && note != nil:
+			return g, fmt.Errorf("a neighbour could forge a loopback address if routing let it in: %w", note), nil
+		case err == nil:
+			return g, note, nil
+		case ctx.Err() != nil:
+			return gate{}, nil, ctx.Err()
+		case exhausted(err), !set && missing(err):
+			return gate{}, nil, err
+		case set && strongest == nil:
+			strongest = &g
+		}
+		err = fmt.Errorf("ingress %v: %w", rung, err)
+		if note != nil {
+			err = fmt.Errorf("%w; %w", note, err)
+		}
+		note = err
+	}
+	if strongest != nil {
+		if _, set, err := try(IngressAny); set && err != nil && ctx.Err() == nil {
+			return *strongest, fmt.Errorf("not proved, nothing gets through: %w", err), nil
+		}
+	}
+	return gate{}, nil, fmt.Errorf("%w: %w", errors.ErrUnsupported, note)
+}
+
+// rehearseTCP is the rehearsal of a listener; a multipath one for
+// ListenConfig.Adopt.
+func rehearseTCP(multipath bool) rehearsal {
+	return func(ctx context.Context, g gate, addr netip.Addr) (func() error, error) {
+		ln, err := listenTCP(ctx, g, netip.AddrPortFrom(addr, 0), multipath, nil)
+		if err != nil {
+			return nil, err
+		}
+		return func() error {
+			defer ln.Close()
+			return tripTCP(ctx, g, ln)
+		}, nil
+	}
+}
+
+// tripTCP connects to ln and asks g to admit what arrives.
+func tripTCP(ctx context.Context, g gate, ln *net.TCPListener) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		ln.SetDeadline(deadline)
+	}
+	var d net.Dialer
+	client, err := d.DialContext(ctx, "tcp", ln.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT is left behind
+	for {
+		c, err := ln.AcceptTCP()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if c.RemoteAddr().String() == client.LocalAddr().String() { // not a passing stranger
+			return g.admitConn(c)
+		}
+	}
+}
+
+// rehearseUDP is the rehearsal of a packet socket.
+func rehearseUDP(ctx context.Context, g gate, addr netip.Addr) (func() error, error) {
+	c, err := listenUDP(ctx, g, netip.AddrPortFrom(addr, 0), nil)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		defer c.Close()
+		return tripUDP(ctx, g, c)
+	}, nil
+}
+
+// tripUDP sends a datagram to c and asks g to admit what arrives.
+func tripUDP(ctx context.Context, g gate, c *net.UDPConn) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		c.SetDeadline(deadline)
+	}
+	var d net.Dialer
+	client, err := d.DialContext(ctx, "udp", c.LocalAddr().String())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	nonce := rand.Text()
+	if _, err := client.Write([]byte(nonce)); err != nil {
+		return err
+	}
+	s := packetSock{c, g}
+	buf := make([]byte, len(nonce)+1)
+	for {
+		n, _, refused, err := s.read(buf)
+		if err != nil {
+			return err
+		}
+		if string(buf[:n]) == nonce {
+			return refused
+		}
+	}
+}

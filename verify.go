@@ -1,0 +1,98 @@
+package loopback
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+)
+
+// Require is a Control function for [net.ListenConfig] and [net.Dialer]: it
+// refuses to bind or to dial anything but a loopback address, whoever resolved
+// the name, with an error that wraps [ErrNotLoopback]. It sees the address
+// after all resolving and before any packet; a unix socket, an address without
+// a host and a name, which package net does not hand to Control, are refused.
+//
+// The RawConn is not used and may be nil, so Require checks a configured
+// address as well. What routing lets in to a loopback address it does not
+// keep out: see [Ingress].
+func Require(network, address string, c syscall.RawConn) error {
+	host, _, err := net.SplitHostPort(address)
+	if strings.HasPrefix(network, "ip") {
+		host, err = address, nil // has no port
+	}
+	addr, perr := netip.ParseAddr(host)
+	if strings.HasPrefix(network, "unix") || err != nil || perr != nil || !Is(addr) {
+		return fmt.Errorf("%s %q: %w", network, address, ErrNotLoopback)
+	}
+	return nil
+}
+
+// Verify reports whether a socket is bound to a loopback address, and nothing
+// else reaches it: nil, or an error that says why not. It asks the kernel, not
+// the Go value, and works for listeners, connections and datagram sockets,
+// also for inherited ones and those of another network namespace (it is the
+// loopback of that namespace then).
+//
+// Refused, with an error that wraps [ErrNotLoopback], is a socket that is bound
+// to another address, to every interface, or not at all; one connected to a
+// peer that is not loopback; on Linux also one with IP_TRANSPARENT, which is
+// given connections to other addresses, and one bound to an interface other
+// than the loopback interface; and whatever is not an internet socket. A
+// closed one is [net.ErrClosed]. Every error is a [*net.OpError].
+//
+// What routing lets in to a loopback address does not show on the socket: see
+// [Ingress]. On js and wasip1 the error is [errors.ErrUnsupported].
+func Verify(c syscall.Conn) error {
+	s, err := inspect(c)
+	if err == nil && s.why != "" {
+		err = fmt.Errorf("%w: %s", ErrNotLoopback, s.why)
+	}
+	if err == nil {
+		return nil
+	}
+	op := &net.OpError{Op: "verify", Net: "socket", Err: err}
+	if s.local.IsValid() {
+		op.Net, op.Addr = "tcp", net.TCPAddrFromAddrPort(s.local)
+		if s.datagram {
+			op.Net, op.Addr = "udp", net.UDPAddrFromAddrPort(s.local)
+		}
+	}
+	return op
+}
+
+// A socketInfo is what the kernel says of a socket.
+type socketInfo struct {
+	local     netip.AddrPort // unmapped; the zero value if it is no internet socket
+	peer      netip.AddrPort // unmapped; the zero value if not connected
+	datagram  bool
+	listening bool
+	multipath bool   // MPTCP
+	why       string // it is not loopback and nothing else; "" if it is
+}
+
+// inspect asks the kernel about c.
+func inspect(c syscall.Conn) (s socketInfo, err error) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return s, err
+	}
+	if cerr := rc.Control(func(fd uintptr) { s, err = socketInfoOf(fd) }); cerr != nil {
+		return s, cerr
+	}
+	if err != nil || s.why != "" {
+		return s, err
+	}
+	switch {
+	case s.local.Addr().IsUnspecified() && s.local.Port() == 0:
+		s.why = "it is not bound"
+	case s.local.Addr().IsUnspecified():
+		s.why = "it is bound to every interface"
+	case !Is(s.local.Addr()):
+		s.why = "it is bound to " + s.local.Addr().String()
+	case s.peer.IsValid() && !Is(s.peer.Addr()):
+		s.why = "it is connected to " + s.peer.String()
+	}
+	return s, nil
+}
