@@ -56,16 +56,16 @@ func benchmarkText(b *testing.B, f func(string) bool, hosts []string) {
 }
 
 func BenchmarkIsHost(b *testing.B) {
-	b.Run("mix/loopback", func(b *testing.B) { benchmarkText(b, loopback.IsHost, benchHosts) })
-	b.Run("mix/ParseAddr", func(b *testing.B) { benchmarkText(b, peerIsHost, benchHosts) })
-	b.Run("foreign/loopback", func(b *testing.B) { benchmarkText(b, loopback.IsHost, benchForeign) })
-	b.Run("foreign/ParseAddr", func(b *testing.B) { benchmarkText(b, peerIsHost, benchForeign) })
+	b.Run("mix/ours", func(b *testing.B) { benchmarkText(b, loopback.IsHost, benchHosts) })
+	b.Run("mix/peer=ParseAddr", func(b *testing.B) { benchmarkText(b, peerIsHost, benchHosts) })
+	b.Run("foreign/ours", func(b *testing.B) { benchmarkText(b, loopback.IsHost, benchForeign) })
+	b.Run("foreign/peer=ParseAddr", func(b *testing.B) { benchmarkText(b, peerIsHost, benchForeign) })
 }
 
 func BenchmarkIsHostHeader(b *testing.B) {
 	mix, foreign := headersOf(benchHosts), headersOf(benchForeign)
-	b.Run("mix/loopback", func(b *testing.B) { benchmarkText(b, loopback.IsHostHeader, mix) })
-	b.Run("mix/SplitHostPort", func(b *testing.B) { benchmarkText(b, peerIsHostHeader, mix) })
-	b.Run("foreign/loopback", func(b *testing.B) { benchmarkText(b, loopback.IsHostHeader, foreign) })
-	b.Run("foreign/SplitHostPort", func(b *testing.B) { benchmarkText(b, peerIsHostHeader, foreign) })
+	b.Run("mix/ours", func(b *testing.B) { benchmarkText(b, loopback.IsHostHeader, mix) })
+	b.Run("mix/peer=SplitHostPort+ParseAddr", func(b *testing.B) { benchmarkText(b, peerIsHostHeader, mix) })
+	b.Run("foreign/ours", func(b *testing.B) { benchmarkText(b, loopback.IsHostHeader, foreign) })
+	b.Run("foreign/peer=SplitHostPort+ParseAddr", func(b *testing.B) { benchmarkText(b, peerIsHostHeader, foreign) })
 }
