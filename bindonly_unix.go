@@ -1,0 +1,13 @@
+//go:build unix
+
+package loopback
+
+import "syscall"
+
+// bindFD binds the socket fd and returns the address it then has.
+func bindFD(fd uintptr, sa syscall.Sockaddr) (syscall.Sockaddr, error) {
+	if err := syscall.Bind(int(fd), sa); err != nil {
+		return nil, err
+	}
+	return syscall.Getsockname(int(fd))
+}
