@@ -161,14 +161,14 @@ func sameName(a []byte, b string) (same, exact bool) {
 		return false, false
 	}
 	for i := range a {
-		if lower(a[i]) != lower(b[i]) {
+		if lowerASCII(a[i]) != lowerASCII(b[i]) {
 			return false, false
 		}
 	}
 	return true, dotA == dotB || strings.Contains(b, ".")
 }
 
-func lower(c byte) byte {
+func lowerASCII(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		c += 'a' - 'A'
 	}

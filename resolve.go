@@ -187,7 +187,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 	var wg sync.WaitGroup
 	for i := range res.Answers[:min(len(res.Answers), maxTried)] {
 		if a := &res.Answers[i]; Is(a.Addr) {
-			wg.Go(func() { a.Bind, a.Connect = try(ctx, a.Addr) })
+			wg.Go(func() { a.Bind, a.Connect = tryLoopback(ctx, a.Addr) })
 		}
 	}
 	wg.Wait()
@@ -338,8 +338,8 @@ func listenAddr(addrs []netip.Addr, name string) netip.Addr {
 	return addrs[0]
 }
 
-// try binds the loopback address addr and connects to it.
-func try(ctx context.Context, addr netip.Addr) (bind, connect Outcome) {
+// tryLoopback binds the loopback address addr and connects to it.
+func tryLoopback(ctx context.Context, addr netip.Addr) (bind, connect Outcome) {
 	bind.Tried = true
 	bound, err := bindOnly(ctx, addr)
 	if err == nil && !Is(bound) { // a FreeBSD jail makes a public address of 127.0.0.1
@@ -398,17 +398,17 @@ func (res *Resolution) judge(ctx context.Context, literal bool, hosts *hostsFile
 	inHosts := hosts.has(l.server == "")
 
 	if len(foreign) > 0 {
-		res.find(VerdictNotLoopback, LevelError, sources(foreign), res.fixForeign(foreign, hosts),
-			"%s is %s, not loopback%s", name, list(foreign), res.consequence())
+		res.find(VerdictNotLoopback, LevelError, sourcesOf(foreign), res.fixForeign(foreign, hosts),
+			"%s is %s, not loopback%s", name, addrsOf(foreign), res.consequence())
 	}
 	if IsName(name) && len(unknown) > 0 && (!inHosts || slices.ContainsFunc(unknown, func(a Answer) bool { return !Is(a.Addr) })) {
 		res.fromDNS(len(foreign) == 0, hosts, l)
 	}
 	switch {
 	case failure != nil:
-		res.find(VerdictLookupFailed, LevelWarn, "resolver", put(hosts, name, true, true), "the lookup failed: %v", failure)
+		res.find(VerdictLookupFailed, LevelWarn, "resolver", fixHosts(hosts, name, true, true), "the lookup failed: %v", failure)
 	case len(res.Answers) == 0:
-		res.find(VerdictMissing, LevelWarn, "resolver", put(hosts, name, true, true), "%s has no address here", name)
+		res.find(VerdictMissing, LevelWarn, "resolver", fixHosts(hosts, name, true, true), "%s has no address here", name)
 	}
 	down := loopbackDown()
 	if len(unreachable) > 0 {
@@ -417,31 +417,31 @@ func (res *Resolution) judge(ctx context.Context, literal bool, hosts *hostsFile
 			level = LevelError
 		}
 		if down != "" {
-			fix = up(down)
+			fix = fixDown(down)
 		}
-		res.find(VerdictUnreachable, level, sources(unreachable), fix, "%s can be bound but not connected to: %v%s",
-			list(unreachable), unreachable[0].Connect, whyDown(down))
+		res.find(VerdictUnreachable, level, sourcesOf(unreachable), fix, "%s can be bound but not connected to: %v%s",
+			addrsOf(unreachable), unreachable[0].Connect, whyDown(down))
 	}
 	for fam, verdict := range []Verdict{VerdictNoIPv4, VerdictNoIPv6} {
 		failed := unbound[fam]
 		if len(failed) == 0 {
 			continue
 		}
-		level, fix := LevelWarn, enable(fam)
+		level, fix := LevelWarn, fixFamily(fam)
 		if !usable && len(unreachable) == 0 {
 			level = LevelError
 		}
 		if down != "" {
-			fix = up(down)
+			fix = fixDown(down)
 		}
-		res.find(verdict, level, sources(failed), fix, "%s cannot be bound: %v%s", list(failed), failed[0].Bind, whyDown(down))
+		res.find(verdict, level, sourcesOf(failed), fix, "%s cannot be bound: %v%s", addrsOf(failed), failed[0].Bind, whyDown(down))
 	}
 	if !literal && loopback && failure == nil && has[0] != has[1] && hasFamily(ctx, IPv4()) && hasFamily(ctx, IPv6()) {
 		if has[0] {
-			res.find(VerdictIPv4Only, LevelWarn, sources(res.Answers), put(hosts, name, false, true),
+			res.find(VerdictIPv4Only, LevelWarn, sourcesOf(res.Answers), fixHosts(hosts, name, false, true),
 				"%s has no IPv6 address, but this machine has ::1", name)
 		} else {
-			res.find(VerdictIPv6Only, LevelWarn, sources(res.Answers), put(hosts, name, true, false),
+			res.find(VerdictIPv6Only, LevelWarn, sourcesOf(res.Answers), fixHosts(hosts, name, true, false),
 				"%s has no IPv4 address, but this machine has 127.0.0.1", name)
 		}
 	}
@@ -469,7 +469,7 @@ func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsFile, l lookups) {
 	default:
 		level, whence = LevelInfo, local+" answers for it, or else a server"
 	}
-	fix := put(hosts, res.Name, true, true)
+	fix := fixHosts(hosts, res.Name, true, true)
 	if hosts.has(l.server == "") {
 		fix = "name files before dns in the hosts line of /etc/nsswitch.conf"
 	}
@@ -521,7 +521,7 @@ func (res *Resolution) fixForeign(foreign []Answer, hosts *hostsFile) string {
 			lines = append(lines, n)
 		}
 	}
-	add := put(hosts, res.Name, true, true)
+	add := fixHosts(hosts, res.Name, true, true)
 	if len(lines) == 0 {
 		return add
 	}
@@ -554,9 +554,9 @@ func (res *Resolution) remarkHosts(hosts *hostsFile) {
 	}
 }
 
-// put returns the advice to give name its loopback addresses in the hosts
+// fixHosts returns the advice to give name its loopback addresses in the hosts
 // file, of those families that are asked for and not there.
-func put(hosts *hostsFile, name string, v4, v6 bool) string {
+func fixHosts(hosts *hostsFile, name string, v4, v6 bool) string {
 	var lines []string
 	for _, want := range []struct {
 		addr netip.Addr
@@ -612,14 +612,14 @@ func whyDown(name string) string {
 	return "; the interface " + name + " is down"
 }
 
-func up(name string) string {
+func fixDown(name string) string {
 	if runtime.GOOS == "linux" {
 		return "ip link set " + name + " up"
 	}
 	return "bring up the interface " + name
 }
 
-func enable(fam int) string {
+func fixFamily(fam int) string {
 	switch {
 	case runtime.GOOS != "linux":
 		return "give the loopback interface the address"
@@ -629,18 +629,18 @@ func enable(fam int) string {
 	return "turn IPv6 on (sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.lo.disable_ipv6=0), or take the address out of the hosts file"
 }
 
-// list returns the addresses of answers.
-func list(answers []Answer) string {
-	return join(answers, func(a Answer) string { return a.Addr.String() })
+// addrsOf returns the addresses of answers.
+func addrsOf(answers []Answer) string {
+	return eachOnce(answers, func(a Answer) string { return a.Addr.String() })
 }
 
-// sources returns the sources of answers, each once.
-func sources(answers []Answer) string {
-	return join(answers, func(a Answer) string { return a.Source })
+// sourcesOf returns the sources of answers, each once.
+func sourcesOf(answers []Answer) string {
+	return eachOnce(answers, func(a Answer) string { return a.Source })
 }
 
-// join returns what text says of answers, each text once.
-func join(answers []Answer, text func(Answer) string) string {
+// eachOnce returns what text says of answers, each text once.
+func eachOnce(answers []Answer, text func(Answer) string) string {
 	var texts []string
 	for _, a := range answers {
 		if t := text(a); !slices.Contains(texts, t) {
@@ -671,12 +671,12 @@ func (res *Resolution) String() string {
 		}
 		rows = append(rows, row)
 	}
-	return report(res.Name, res.Verdict, headline, rows, findings)
+	return reportText(res.Name, res.Verdict, headline, rows, findings)
 }
 
-// report returns a report as text. The message of the finding that is the
+// reportText returns a report as text. The message of the finding that is the
 // verdict is not repeated: the headline says it.
-func report(name string, verdict Verdict, headline string, rows [][]string, findings []Finding) string {
+func reportText(name string, verdict Verdict, headline string, rows [][]string, findings []Finding) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s  %s\n%s", name, verdict, headline, align(rows))
 	fixes := []string{""}
