@@ -1,0 +1,373 @@
+package loopback
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Resolution is what a name means on this machine: the result of [Resolve].
+type Resolution struct {
+	Name     string       `json:"name"`
+	Verdict  Verdict      `json:"verdict"`
+	Answers  []Answer     `json:"answers"`  // without duplicates, in the order of the resolver
+	Dial     []netip.Addr `json:"dial"`     // what net.Dial would try, in this order; an address that the resolver repeats is tried again
+	Listen   netip.Addr   `json:"listen"`   // what the listener of net.Listen("tcp", "name:0") would report; the zero Addr if that would fail
+	Findings []Finding    `json:"findings"` // in the order of their verdicts, then remarks on the hosts file; none if all is well
+}
+
+// Answer is one address of a name.
+type Answer struct {
+	Addr    netip.Addr `json:"addr"`    // unmapped; with its zone, if the resolver names one
+	Source  string     `json:"source"`  // "hosts:2" (line 2 of the hosts file), "resolver", or "literal" if the name is an address
+	Bind    Outcome    `json:"bind"`    // of a listener; not tried unless Addr is loopback
+	Connect Outcome    `json:"connect"` // to a listener of our own; not tried unless it could be bound
+}
+
+// VerdictHostsFile is of findings that remark on the hosts file: a line that
+// names the name and is lost, a file that cannot be read. It is never the
+// verdict of a report.
+const VerdictHostsFile Verdict = "HOSTS-FILE"
+
+// judge sets the findings and the verdict.
+func (res *Resolution) judge(ctx context.Context, literal bool, hosts *hostsFile, l lookups) {
+	var (
+		foreign, unknown, unreachable []Answer // not loopback; from the resolver; bound, but not connected to
+		unbound                       [2][]Answer
+		has                           [2]bool // the name has an address of this family, IPv4 and IPv6
+		loopback, usable              bool    // one of the answers is
+	)
+	for _, a := range res.Answers {
+		fam := family(a.Addr)
+		has[fam] = true
+		loopback = loopback || Is(a.Addr)
+		usable = usable || a.Connect.OK()
+		if a.Source == "resolver" {
+			unknown = append(unknown, a)
+		}
+		switch {
+		case !Is(a.Addr):
+			foreign = append(foreign, a)
+		case a.Bind.Err != nil:
+			unbound[fam] = append(unbound[fam], a)
+		case a.Connect.Err != nil:
+			unreachable = append(unreachable, a)
+		}
+	}
+	name, failure := res.Name, l.failed()
+	inHosts := hosts.has(l.server == "")
+
+	if len(foreign) > 0 {
+		res.find(VerdictNotLoopback, LevelError, sourcesOf(foreign), res.fixForeign(foreign, hosts),
+			"%s is %s, not loopback%s", name, addrsOf(foreign), res.consequence())
+	}
+	if IsName(name) && len(unknown) > 0 && (!inHosts || slices.ContainsFunc(unknown, func(a Answer) bool { return !Is(a.Addr) })) {
+		res.fromDNS(len(foreign) == 0, hosts, l)
+	}
+	switch {
+	case failure != nil:
+		res.find(VerdictLookupFailed, LevelWarn, "resolver", fixHosts(hosts, name, true, true), "the lookup failed: %v", failure)
+	case len(res.Answers) == 0:
+		res.find(VerdictMissing, LevelWarn, "resolver", fixHosts(hosts, name, true, true), "%s has no address here", name)
+	}
+	down := loopbackDown()
+	if len(unreachable) > 0 {
+		level, fix := LevelWarn, "let the firewall pass what goes through the loopback interface"
+		if !usable {
+			level = LevelError
+		}
+		if down != "" {
+			fix = fixDown(down)
+		}
+		res.find(VerdictUnreachable, level, sourcesOf(unreachable), fix, "%s can be bound but not connected to: %v%s",
+			addrsOf(unreachable), unreachable[0].Connect, whyDown(down))
+	}
+	for fam, verdict := range []Verdict{VerdictNoIPv4, VerdictNoIPv6} {
+		failed := unbound[fam]
+		if len(failed) == 0 {
+			continue
+		}
+		level, fix := LevelWarn, fixFamily(fam)
+		if !usable && len(unreachable) == 0 {
+			level = LevelError
+		}
+		if down != "" {
+			fix = fixDown(down)
+		}
+		res.find(verdict, level, sourcesOf(failed), fix, "%s cannot be bound: %v%s", addrsOf(failed), failed[0].Bind, whyDown(down))
+	}
+	if !literal && loopback && failure == nil && has[0] != has[1] && hasFamily(ctx, IPv4()) && hasFamily(ctx, IPv6()) {
+		if has[0] {
+			res.find(VerdictIPv4Only, LevelWarn, sourcesOf(res.Answers), fixHosts(hosts, name, false, true),
+				"%s has no IPv6 address, but this machine has ::1", name)
+		} else {
+			res.find(VerdictIPv6Only, LevelWarn, sourcesOf(res.Answers), fixHosts(hosts, name, true, false),
+				"%s has no IPv4 address, but this machine has 127.0.0.1", name)
+		}
+	}
+	res.Verdict = VerdictOK
+	if len(res.Findings) > 0 {
+		res.Verdict = res.Findings[0].Verdict
+	}
+	res.remarkHosts(hosts)
+}
+
+func (res *Resolution) find(verdict Verdict, level Level, evidence, fix, format string, args ...any) {
+	res.Findings = append(res.Findings, Finding{verdict, level, fmt.Sprintf(format, args...), evidence, fix})
+}
+
+// fromDNS finds that answers for a localhost name did not come from the hosts
+// file, unless it is known that the system made them up itself.
+func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsFile, l lookups) {
+	level, whence := LevelError, "a server named it"
+	switch local := localResolver(); {
+	case l.server != "":
+		whence = l.server + " was asked, with the search list, and named it"
+	case local == "" || !allLoopback:
+	case runtime.GOOS == "windows":
+		return
+	default:
+		level, whence = LevelInfo, local+" answers for it, or else a server"
+	}
+	fix := fixHosts(hosts, res.Name, true, true)
+	if hosts.has(l.server == "") {
+		fix = "name files before dns in the hosts line of /etc/nsswitch.conf"
+	}
+	res.find(VerdictFromDNS, level, "resolver", fix, "%s did not come from the hosts file: %s", res.Name, whence)
+}
+
+// localResolver returns the part of the system that answers for localhost
+// names itself before any server is asked, if package net asks the system; ""
+// if there is none.
+func localResolver() string {
+	if runtime.GOOS == "windows" {
+		return "Windows"
+	}
+	conf, _ := os.ReadFile("/etc/nsswitch.conf")
+	for line := range bytes.Lines(conf) {
+		db, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("hosts:"))
+		if !ok {
+			continue
+		}
+		for source := range strings.FieldsSeq(string(db)) {
+			switch source {
+			case "myhostname":
+				return "nss-myhostname"
+			case "resolve":
+				return "systemd-resolved"
+			case "dns":
+				return ""
+			}
+		}
+	}
+	return ""
+}
+
+// consequence says what the worst of net.Listen is, if it is not loopback.
+func (res *Resolution) consequence() string {
+	switch {
+	case !res.Listen.IsValid() || Is(res.Listen):
+		return ""
+	case res.Listen.IsUnspecified():
+		return "; net.Listen binds every interface"
+	}
+	return "; net.Listen binds " + res.Listen.String() + ", which others can reach"
+}
+
+func (res *Resolution) fixForeign(foreign []Answer, hosts *hostsFile) string {
+	var lines []string
+	for _, a := range foreign {
+		if n, ok := strings.CutPrefix(a.Source, "hosts:"); ok {
+			lines = append(lines, n)
+		}
+	}
+	add := fixHosts(hosts, res.Name, true, true)
+	if len(lines) == 0 {
+		return add
+	}
+	return fmt.Sprintf("take %s out of line %s of %s; %s", res.Name, strings.Join(lines, ", "), hosts.path, add)
+}
+
+// remarkHosts finds what is wrong with the hosts file, as far as it concerns
+// the name.
+func (res *Resolution) remarkHosts(hosts *hostsFile) {
+	if hosts.err != nil {
+		res.find(VerdictHostsFile, LevelWarn, hosts.path, "make it a file that everybody can read", "the hosts file cannot be read: %v", hosts.err)
+	}
+	if hosts.tooBig {
+		res.find(VerdictHostsFile, LevelWarn, hosts.path, "make it smaller", "only the first %d MiB of the hosts file were read", maxHosts>>20)
+	}
+	for i, e := range hosts.entries {
+		same := func(o hostsEntry) bool { return o.lost == e.lost }
+		if e.lost.why == "" || slices.ContainsFunc(hosts.entries[:i], same) {
+			continue
+		}
+		var lines, evidence []string
+		for _, e := range hosts.entries[i:] {
+			if same(e) {
+				lines = append(lines, strconv.Itoa(e.line))
+				evidence = append(evidence, e.source())
+			}
+		}
+		res.find(VerdictHostsFile, LevelWarn, strings.Join(evidence, ", "), e.lost.fix,
+			"%s is not found in line %s of %s: %s", res.Name, strings.Join(lines, ", "), hosts.path, e.lost.why)
+	}
+}
+
+// fixHosts returns the advice to give name its loopback addresses in the hosts
+// file, of those families that are asked for and not there.
+func fixHosts(hosts *hostsFile, name string, v4, v6 bool) string {
+	var lines []string
+	for _, want := range []struct {
+		addr netip.Addr
+		put  bool
+	}{{IPv4(), v4}, {IPv6(), v6}} {
+		if _, there := hosts.find(want.addr, false); want.put && !there {
+			lines = append(lines, fmt.Sprintf("`%v %s`", want.addr, name))
+		}
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	fix := "put " + strings.Join(lines, " and ") + " into " + hosts.path
+	if !IsName(name) {
+		fix += ", if it is to be loopback"
+	}
+	return fix
+}
+
+// family returns 0 for an IPv4 address and 1 for an IPv6 address.
+func family(addr netip.Addr) int {
+	if addr.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// hasFamily reports whether this machine has the loopback address addr.
+func hasFamily(ctx context.Context, addr netip.Addr) bool {
+	_, err := bindOnly(ctx, addr)
+	return err == nil
+}
+
+// loopbackDown returns the name of the loopback interface, if there is one and
+// it is down; otherwise "".
+func loopbackDown() string {
+	ifs, err := net.Interfaces()
+	if err != nil {
+		return ""
+	}
+	for _, ifi := range ifs {
+		if ifi.Flags&(net.FlagLoopback|net.FlagUp) == net.FlagLoopback {
+			return ifi.Name
+		}
+	}
+	return ""
+}
+
+func whyDown(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "; the interface " + name + " is down"
+}
+
+func fixDown(name string) string {
+	if runtime.GOOS == "linux" {
+		return "ip link set " + name + " up"
+	}
+	return "bring up the interface " + name
+}
+
+func fixFamily(fam int) string {
+	switch {
+	case runtime.GOOS != "linux":
+		return "give the loopback interface the address"
+	case fam == 0:
+		return "ip addr add 127.0.0.1/8 dev lo"
+	}
+	return "turn IPv6 on (sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.lo.disable_ipv6=0), or take the address out of the hosts file"
+}
+
+// addrsOf returns the addresses of answers.
+func addrsOf(answers []Answer) string {
+	return eachOnce(answers, func(a Answer) string { return a.Addr.String() })
+}
+
+// sourcesOf returns the sources of answers, each once.
+func sourcesOf(answers []Answer) string {
+	return eachOnce(answers, func(a Answer) string { return a.Source })
+}
+
+// eachOnce returns what text says of answers, each text once.
+func eachOnce(answers []Answer, text func(Answer) string) string {
+	var texts []string
+	for _, a := range answers {
+		if t := text(a); !slices.Contains(texts, t) {
+			texts = append(texts, t)
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+// String returns the report as a few lines for a person, the verdict first.
+func (res *Resolution) String() string {
+	headline, findings := "loopback, in every family that this machine has", res.Findings
+	if res.Verdict != VerdictOK {
+		headline = strings.TrimPrefix(findings[0].Message, res.Name+" ")
+	}
+	rows := make([][]string, 0, len(res.Answers))
+	for _, a := range res.Answers {
+		var notes []string
+		if len(res.Dial) > 0 && res.Dial[0] == a.Addr {
+			notes = append(notes, "Go's Dial tries this first")
+		}
+		if res.Listen == a.Addr {
+			notes = append(notes, "Go's Listen binds this")
+		}
+		row := []string{a.Addr.String(), a.Source, a.state()}
+		if len(notes) > 0 {
+			row = append(row, " <- "+strings.Join(notes, "; "))
+		}
+		rows = append(rows, row)
+	}
+	return reportText(res.Name, res.Verdict, headline, rows, findings)
+}
+
+// reportText returns a report as text. The message of the finding that is the
+// verdict is not repeated: the headline says it.
+func reportText(name string, verdict Verdict, headline string, rows [][]string, findings []Finding) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s  %s\n%s", name, verdict, headline, align(rows))
+	fixes := []string{""}
+	for i, f := range findings {
+		if i > 0 || f.Verdict != verdict {
+			fmt.Fprintf(&b, "  %v\n", f)
+		}
+		if !slices.Contains(fixes, f.Fix) {
+			fmt.Fprintf(&b, "  fix: %s\n", f.Fix)
+			fixes = append(fixes, f.Fix)
+		}
+	}
+	return b.String()
+}
+
+// state returns what can be done with the address, in a few words.
+func (a Answer) state() string {
+	switch {
+	case !Is(a.Addr):
+		return "not loopback"
+	case a.Bind.Err != nil:
+		return "bind: " + a.Bind.String()
+	case a.Connect.Err != nil:
+		return "connect: " + a.Connect.String()
+	}
+	return a.Connect.String()
+}
