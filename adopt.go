@@ -21,14 +21,14 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 	if len(lns) == 0 {
 		return nil, adoptError(nil, errors.New("loopback: no listener to adopt"))
 	}
-	var rungs []Ingress
-	switch lc.Ingress {
-	case IngressAuto:
-		rungs = []Ingress{IngressCheck, IngressRemote}
-	case IngressDevice:
-		return nil, adoptError(nil, fmt.Errorf("ingress device: %w: it would bind a socket that others share", errors.ErrUnsupported))
-	default:
-		rungs = []Ingress{lc.Ingress}
+	rungs, err := lc.Ingress.rungs()
+	if lc.Ingress == IngressAuto {
+		rungs = rungs[1:]
+	} else if lc.Ingress == IngressDevice {
+		err = fmt.Errorf("ingress device: %w: it would bind a socket that others share", errors.ErrUnsupported)
+	}
+	if err != nil {
+		return nil, adoptError(nil, err)
 	}
 	lo := findLoop()
 	var socks []tcpSock

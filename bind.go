@@ -345,7 +345,7 @@ func (lc *ListenConfig) parse(ctx context.Context, transport, network, address s
 		return request{}, err
 	}
 	refuse := func(why string) (request, error) {
-		return request{}, fmt.Errorf("%q: %w: %s", address, ErrNotLoopback, why)
+		return request{}, fmt.Errorf("%s: %w: %s", quoted(address), ErrNotLoopback, why)
 	}
 
 	var host, service string
@@ -379,7 +379,7 @@ func (lc *ListenConfig) parse(ctx context.Context, transport, network, address s
 		r.addrs = []netip.Addr{addr.Unmap().WithZone("")}
 	}
 	if lc.RequireBoth && len(r.addrs) != 2 {
-		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %q asks for %v alone", network, address, r.addrs[0])
+		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %s asks for %v alone", network, quoted(address), r.addrs[0])
 	}
 
 	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // reads /etc/services at most
@@ -402,6 +402,10 @@ const portTries = 256
 func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehearse rehearsal,
 	open func(gate, netip.AddrPort) (S, netip.AddrPort, error),
 ) ([]S, []Binding, error) {
+	rungs, err := lc.Ingress.rungs()
+	if err != nil {
+		return nil, nil, err
+	}
 	var lo loop
 	if lc.Ingress != IngressAny {
 		lo = findLoop()
@@ -409,7 +413,7 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 	gates := make([]gate, len(r.addrs))
 	bindings := make([]Binding, len(r.addrs))
 	for i, addr := range r.addrs {
-		g, note, err := choose(ctx, lc.Ingress.rungs(), lo, addr, rehearse)
+		g, note, err := choose(ctx, rungs, lo, addr, rehearse)
 		b := Binding{Network: r.transport + familyOf(addr), Addr: netip.AddrPortFrom(addr, r.port), Ingress: g.rung, Err: note}
 		if err != nil {
 			at := net.TCPAddrFromAddrPort(b.Addr)
@@ -451,7 +455,6 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 		return socks, nil
 	}
 	var socks []S
-	var err error
 	for range portTries {
 		if socks, err = bind(); !inUse(err) || r.port != 0 || len(r.addrs) == 1 {
 			break

@@ -1,6 +1,9 @@
 package loopback
 
-import "errors"
+import (
+	"errors"
+	"strconv"
+)
 
 // Errors that callers tell apart with [errors.Is]. What wraps them names the
 // input, mostly inside a [net.OpError].
@@ -13,3 +16,12 @@ var (
 	// called with: a peer that was turned away after it had reached the socket.
 	ErrRefused = errors.New("loopback: connection refused by policy")
 )
+
+// quoted returns a text from outside as errors show it; a long one is cut.
+func quoted(text string) string {
+	const enough = 300
+	if len(text) > enough {
+		return strconv.Quote(text[:enough]) + "..."
+	}
+	return strconv.Quote(text)
+}

@@ -60,11 +60,14 @@ func (i Ingress) String() string {
 func (i Ingress) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 
 // rungs returns what a new socket tries, strongest first.
-func (i Ingress) rungs() []Ingress {
-	if i == IngressAuto {
-		return []Ingress{IngressDevice, IngressCheck, IngressRemote}
+func (i Ingress) rungs() ([]Ingress, error) {
+	switch {
+	case i == IngressAuto:
+		return []Ingress{IngressDevice, IngressCheck, IngressRemote}, nil
+	case i > IngressAny:
+		return nil, fmt.Errorf("loopback: unknown %v", i)
 	}
-	return []Ingress{i}
+	return []Ingress{i}, nil
 }
 
 // A loop is the loopback interface, as far as enforcing needs to know it. The

@@ -24,7 +24,7 @@ func Require(network, address string, c syscall.RawConn) error {
 	}
 	addr, perr := netip.ParseAddr(host)
 	if strings.HasPrefix(network, "unix") || err != nil || perr != nil || !Is(addr) {
-		return fmt.Errorf("%s %q: %w", network, address, ErrNotLoopback)
+		return fmt.Errorf("%s %s: %w", network, quoted(address), ErrNotLoopback)
 	}
 	return nil
 }
@@ -74,6 +74,9 @@ type socketInfo struct {
 
 // inspect asks the kernel about c.
 func inspect(c syscall.Conn) (s socketInfo, err error) {
+	if c == nil {
+		return s, syscall.EINVAL
+	}
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return s, err

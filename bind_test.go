@@ -1,0 +1,380 @@
+package loopback_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// skipWithoutSockets skips where there is no network stack to bind to.
+func skipWithoutSockets(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS == "js" || runtime.GOOS == "wasip1" {
+		t.Skipf("%s has no sockets", runtime.GOOS)
+	}
+}
+
+// hasIPv6 reports whether ::1 can be bound here.
+func hasIPv6() bool {
+	ln, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	ln.Close()
+	return true
+}
+
+// addrs returns the addresses without their ports.
+func addrs(aps []netip.AddrPort) []string {
+	var s []string
+	for _, ap := range aps {
+		s = append(s, ap.Addr().String())
+	}
+	return s
+}
+
+// listenTable is what may be handed to Listen and, with udp for tcp, to
+// ListenPacket.
+var listenTable = []struct {
+	network, address string
+	want             []string // what is bound, where this machine has both families
+}{
+	{"tcp", "", both},
+	{"tcp", ":", both},
+	{"tcp", ":0", both},
+	{"tcp", "[]:0", both},
+	{"tcp", "localhost:0", both},
+	{"tcp", "localhost:", both},
+	{"tcp", "LocalHost.:0", both},
+	{"tcp", "[localhost]:0", both},
+	{"tcp", "db.localhost:0", both},
+	{"tcp4", ":0", both[:1]},
+	{"tcp4", "localhost:0", both[:1]},
+	{"tcp6", ":0", both[1:]},
+	{"tcp6", "localhost:0", both[1:]},
+	{"tcp", "127.0.0.1:0", both[:1]},
+	{"tcp", "127.0.0.1:+0", both[:1]},
+	{"tcp4", "127.0.0.1:0", both[:1]},
+	{"tcp", "[::1]:0", both[1:]},
+	{"tcp", "[0:0:0:0:0:0:0.0.0.1]:0", both[1:]},
+	{"tcp6", "[::1]:0", both[1:]},
+	{"tcp", "[::1%lo]:0", both[1:]},
+	{"tcp", "[::1%nosuch]:0", both[1:]},
+	{"tcp", "[::ffff:127.0.0.1]:0", both[:1]},
+	{"tcp4", "[::ffff:127.0.0.1]:0", both[:1]},
+	{"tcp", "[::ffff:7f00:1%lo]:0", both[:1]},
+}
+
+var both = []string{"127.0.0.1", "::1"}
+
+func TestListen(t *testing.T) {
+	skipWithoutSockets(t)
+	if !hasIPv6() {
+		t.Skip("this machine has no ::1")
+	}
+	for _, tt := range listenTable {
+		t.Run(tt.network+" "+tt.address, func(t *testing.T) {
+			ln, err := loopback.Listen(tt.network, tt.address)
+			require.NoError(t, err)
+			defer ln.Close()
+			assert.Equal(t, tt.want, addrs(ln.AddrPorts()))
+			assert.NotZero(t, ln.Port())
+			for _, ap := range ln.AddrPorts() {
+				assert.Equal(t, ln.Port(), ap.Port(), "one port")
+			}
+			assert.Equal(t, ln.AddrPorts()[0].String(), ln.Addr().String())
+			assert.IsType(t, (*net.TCPAddr)(nil), ln.Addr())
+			assert.Equal(t, "http://"+ln.AddrPorts()[0].String(), ln.URL("http"))
+			for i, b := range ln.Bindings() {
+				assert.True(t, b.Bound())
+				assert.Equal(t, ln.AddrPorts()[i], b.Addr)
+				assert.Contains(t, []string{"tcp4", "tcp6"}, b.Network)
+				assert.Equal(t, b.Addr.Addr().Is4(), b.Network == "tcp4")
+				assert.NotEqual(t, loopback.IngressAuto, b.Ingress)
+			}
+
+			pc, err := loopback.ListenPacket("udp"+strings.TrimPrefix(tt.network, "tcp"), tt.address)
+			require.NoError(t, err)
+			defer pc.Close()
+			assert.Equal(t, tt.want, addrs(pc.AddrPorts()))
+		})
+	}
+}
+
+func TestListenWholeRange(t *testing.T) {
+	skipWithoutSockets(t)
+	if runtime.GOOS != "linux" && runtime.GOOS != "windows" {
+		t.Skipf("%s configures 127.0.0.1 alone", runtime.GOOS)
+	}
+	for _, host := range []string{"127.0.0.2", "127.1.2.3", "127.255.255.254"} {
+		ln, err := loopback.Listen("tcp", host+":0")
+		require.NoError(t, err)
+		assert.Equal(t, host, ln.AddrPorts()[0].Addr().String())
+		ln.Close()
+	}
+}
+
+// refusedTable holds what must be refused as not loopback.
+var refusedTable = []struct{ network, address string }{
+	// wildcards
+	{"tcp", "0.0.0.0:0"}, {"tcp", "[::]:0"}, {"tcp", "[::0]:80"}, {"tcp", "[0:0:0:0:0:0:0:0]:0"}, {"tcp", "[::%lo]:0"},
+	{"tcp", "[::ffff:0.0.0.0]:0"}, {"tcp", "[::ffff:0:0]:0"}, {"tcp4", "0.0.0.0:0"}, {"tcp6", "[::]:0"}, {"tcp", "*:80"}, {"tcp", "0:80"},
+	// nil IPs, as they print
+	{"tcp", "<nil>:80"}, {"tcp", "invalid IP:80"},
+	// other addresses
+	{"tcp", "192.0.2.1:80"}, {"tcp", "126.255.255.255:80"}, {"tcp", "128.0.0.0:80"}, {"tcp", "[::2]:80"}, {"tcp", "[fe80::1%lo]:80"},
+	{"tcp", "169.254.169.254:80"}, {"tcp", "[2001:db8::1]:80"}, {"tcp", "255.255.255.255:80"},
+	{"tcp", "127.255.255.255:0"}, {"tcp", "[::ffff:127.255.255.255]:0"},
+	// multicast
+	{"tcp", "224.0.0.1:80"}, {"tcp", "[ff01::1]:80"}, {"tcp", "[ff02::1%lo]:80"},
+	// embedded
+	{"tcp", "[::127.0.0.1]:80"}, {"tcp", "[::ffff:0:127.0.0.1]:80"}, {"tcp", "[64:ff9b::7f00:1]:80"}, {"tcp", "[2002:7f00:1::]:80"},
+	// legacy forms
+	{"tcp", "127.1:80"}, {"tcp", "0x7f.1:80"}, {"tcp", "0177.0.0.1:80"}, {"tcp", "2130706433:80"}, {"tcp", "127.0.0.1.:80"},
+	{"tcp", "127.0.0.01:80"}, {"tcp", "[127.1]:80"}, {"tcp", "127。0。0。1:80"}, {"tcp", "127.0.0.1%lo:80"}, {"tcp", "[::1%]:80"},
+	// names
+	{"tcp", "example.com:80"}, {"tcp", "localhost6:80"}, {"tcp", "ip6-localhost:80"}, {"tcp", "localhost.localdomain:80"},
+	{"tcp", "notlocalhost:80"}, {"tcp", "localhost..:80"}, {"tcp", "-.localhost:80"}, {"tcp", "localhoſt:80"}, {"tcp", " localhost:80"},
+	{"tcp", "localhost\x00:80"}, {"tcp", strings.Repeat("a", 1<<20) + ":80"},
+	// of the other family
+	{"tcp6", "127.0.0.1:80"}, {"tcp6", "[::ffff:127.0.0.1]:80"}, {"tcp4", "[::1]:80"},
+	// other networks
+	{"unix", "/tmp/socket"}, {"unix", "127.0.0.1:80"}, {"unixpacket", "@x"}, {"udp", "127.0.0.1:80"}, {"ip4:icmp", "127.0.0.1"},
+	{"", "127.0.0.1:80"}, {"tcp5", "127.0.0.1:80"}, {"TCP", "127.0.0.1:80"}, {"tcp4:1", ":80"},
+}
+
+func TestListenRefuses(t *testing.T) {
+	control := func(string, string, syscall.RawConn) error { t.Error("a socket was made"); return nil }
+	lc := &loopback.ListenConfig{Control: control}
+	for _, tt := range refusedTable {
+		check := func(c any, err error) {
+			t.Helper()
+			require.Error(t, err, "%s %.80q", tt.network, tt.address)
+			assert.ErrorIs(t, err, loopback.ErrNotLoopback)
+			op, ok := err.(*net.OpError)
+			require.True(t, ok, "%T", err)
+			assert.Equal(t, "listen", op.Op)
+			if strings.HasPrefix(tt.network, "tcp") && len(tt.network) < 5 && tt.network != "tcp5" {
+				assert.Contains(t, err.Error(), short(tt.address), "the error names the input")
+			} else {
+				assert.Contains(t, err.Error(), tt.network)
+			}
+			assert.Less(t, len(err.Error()), 1000)
+		}
+		ln, err := lc.Listen(t.Context(), tt.network, tt.address)
+		assert.Nil(t, ln)
+		check(ln, err)
+		network := strings.Replace(strings.Replace(tt.network, "udp", "tcp!", 1), "tcp", "udp", 1)
+		if network == "udp!" {
+			continue
+		}
+		pc, err := lc.ListenPacket(t.Context(), network, tt.address)
+		assert.Nil(t, pc)
+		tt.network = network
+		if strings.HasPrefix(network, "udp") && len(network) < 5 && network != "udp5" {
+			assert.Contains(t, err.Error(), short(tt.address))
+		}
+		require.ErrorIs(t, err, loopback.ErrNotLoopback)
+	}
+}
+
+// short is as much of an address as an error has to show, without what
+// quoting changes.
+func short(address string) string {
+	host, _, _ := strings.Cut(address, "\x00")
+	return host[:min(len(host), 20)]
+}
+
+func TestListenBadInput(t *testing.T) {
+	for _, tt := range []struct{ address, want string }{
+		{"127.0.0.1", "127.0.0.1"},
+		{"localhost", "localhost"},
+		{"::1", "::1"},
+		{"[::1", "[::1"},
+		{"[::1]", "[::1]"},
+		{"localhost:80:80", "localhost:80:80"},
+		{"127.0.0.1:65536", "65536"},
+		{"127.0.0.1:-1", "-1"},
+		{"127.0.0.1:99999999999999999999", "99999999999999999999"},
+		{":no-such-service", "no-such-service"},
+		{":8 0", "8 0"},
+	} {
+		for _, network := range []string{"tcp", "tcp4", "tcp6"} {
+			ln, err := loopback.Listen(network, tt.address)
+			require.Nil(t, ln)
+			op, ok := err.(*net.OpError)
+			require.True(t, ok, "%T %v", err, err)
+			assert.Equal(t, "listen", op.Op)
+			assert.Equal(t, network, op.Net)
+			assert.Contains(t, err.Error(), tt.want)
+		}
+		_, err := loopback.ListenPacket("udp", tt.address)
+		_, ok := err.(*net.OpError)
+		require.True(t, ok, "%T %v", err, err)
+	}
+}
+
+func TestListenServiceName(t *testing.T) {
+	skipWithoutSockets(t)
+	ln, err := loopback.Listen("tcp", "127.0.0.1:http-alt")
+	if err != nil && (errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), "unknown port")) {
+		t.Skipf("cannot be had here: %v", err)
+	}
+	require.NoError(t, err)
+	defer ln.Close()
+	assert.EqualValues(t, 8080, ln.Port())
+}
+
+func TestListenCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := new(loopback.ListenConfig).Listen(ctx, "tcp", ":0")
+	require.ErrorIs(t, err, context.Canceled)
+	require.IsType(t, (*net.OpError)(nil), err)
+	_, err = new(loopback.ListenConfig).ListenPacket(ctx, "udp", ":0")
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// The context bounds the call, not the listener.
+func TestListenContextAfterwards(t *testing.T) {
+	skipWithoutSockets(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ln, err := new(loopback.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	cancel()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	s, err := ln.Accept()
+	require.NoError(t, err)
+	s.Close()
+}
+
+func TestListenInUse(t *testing.T) {
+	skipWithoutSockets(t)
+	if !hasIPv6() {
+		t.Skip("this machine has no ::1")
+	}
+	for _, taken := range []string{"127.0.0.1", "::1"} {
+		other, err := net.Listen("tcp", net.JoinHostPort(taken, "0"))
+		require.NoError(t, err)
+		_, port, _ := net.SplitHostPort(other.Addr().String())
+		ln, err := loopback.Listen("tcp", ":"+port)
+		require.Error(t, err, "%s has it", taken)
+		assert.Nil(t, ln)
+		op, ok := err.(*net.OpError)
+		require.True(t, ok)
+		assert.Equal(t, net.JoinHostPort(taken, port), op.Addr.String())
+		other.Close()
+		// Nothing of the failed attempt is left.
+		ln, err = loopback.Listen("tcp", ":"+port)
+		require.NoError(t, err)
+		assert.Len(t, ln.AddrPorts(), 2)
+		ln.Close()
+
+		c, err := net.ListenPacket("udp", net.JoinHostPort(taken, "0"))
+		require.NoError(t, err)
+		_, port, _ = net.SplitHostPort(c.LocalAddr().String())
+		_, err = loopback.ListenPacket("udp", ":"+port)
+		require.Error(t, err, "%s has it", taken)
+		c.Close()
+	}
+}
+
+func TestListenRequireBoth(t *testing.T) {
+	lc := &loopback.ListenConfig{RequireBoth: true}
+	for _, tt := range []struct{ network, address string }{
+		{"tcp", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"tcp4", ":0"}, {"tcp6", "localhost:0"},
+	} {
+		_, err := lc.Listen(t.Context(), tt.network, tt.address)
+		require.ErrorContains(t, err, "RequireBoth")
+		require.IsType(t, (*net.OpError)(nil), err)
+	}
+	skipWithoutSockets(t)
+	if !hasIPv6() {
+		t.Skip("this machine has no ::1")
+	}
+	ln, err := lc.Listen(t.Context(), "tcp", ":0")
+	require.NoError(t, err)
+	assert.Len(t, ln.AddrPorts(), 2)
+	ln.Close()
+}
+
+func TestListenControl(t *testing.T) {
+	skipWithoutSockets(t)
+	type call struct{ network, host string }
+	var calls []call
+	lc := &loopback.ListenConfig{Control: func(network, address string, c syscall.RawConn) error {
+		host, _, err := net.SplitHostPort(address)
+		require.NoError(t, err)
+		calls = append(calls, call{network, host})
+		require.NotNil(t, c)
+		return nil
+	}}
+	ln, err := lc.Listen(t.Context(), "tcp4", ":0")
+	require.NoError(t, err)
+	ln.Close()
+	assert.Equal(t, []call{{"tcp4", "127.0.0.1"}}, calls, "once for each socket handed out, not for the proofs")
+
+	failure := errors.New("not today")
+	lc.Control = func(string, string, syscall.RawConn) error { return failure }
+	_, err = lc.Listen(t.Context(), "tcp", ":0")
+	require.ErrorIs(t, err, failure)
+	require.IsType(t, (*net.OpError)(nil), err)
+	_, err = lc.ListenPacket(t.Context(), "udp", ":0")
+	require.ErrorIs(t, err, failure)
+}
+
+func TestIngressByName(t *testing.T) {
+	skipWithoutSockets(t)
+	for _, ingress := range []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
+		lc := &loopback.ListenConfig{Ingress: ingress}
+		ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		pc, perr := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+		if runtime.GOOS != "linux" && ingress < loopback.IngressRemote {
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			require.ErrorIs(t, perr, errors.ErrUnsupported)
+			continue
+		}
+		if errors.Is(err, errors.ErrUnsupported) && os.Getenv("LOOPBACK_TEST_EMULATED") != "" {
+			t.Skipf("the emulator does not have it: %v", err)
+		}
+		require.NoError(t, err)
+		require.NoError(t, perr)
+		assert.Equal(t, ingress, ln.Bindings()[0].Ingress)
+		assert.NoError(t, ln.Bindings()[0].Err)
+		assert.Equal(t, ingress, pc.Bindings()[0].Ingress)
+		ln.Close()
+		pc.Close()
+	}
+}
+
+func TestIngressUnknown(t *testing.T) {
+	lc := &loopback.ListenConfig{Ingress: loopback.IngressAny + 1}
+	_, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.ErrorContains(t, err, "Ingress(5)")
+}
+
+func TestIngressText(t *testing.T) {
+	for i, want := range []string{"auto", "device", "check", "remote", "any", "Ingress(5)"} {
+		text, err := loopback.Ingress(i).MarshalText()
+		require.NoError(t, err)
+		assert.Equal(t, want, string(text))
+	}
+}
+
+func TestBindingZero(t *testing.T) {
+	assert.False(t, loopback.Binding{}.Bound())
+	assert.NotEmpty(t, loopback.Binding{}.String())
+}
