@@ -189,6 +189,8 @@ func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 				return r.conn, nil
 			}
 			l.reject(r.conn, refusal)
+		case exhausted(r.err):
+			return nil, l.opError("accept", asShortage(r.err))
 		case !connectionFailed(r.err):
 			return nil, l.opError("accept", r.err)
 		}

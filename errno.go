@@ -2,6 +2,7 @@ package loopback
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"syscall"
 )
@@ -30,4 +31,19 @@ func connectionFailed(err error) bool {
 func hasErrno(err error, names ...string) bool {
 	errno, ok := errors.AsType[syscall.Errno](err)
 	return ok && slices.Contains(names, errnoName(errno))
+}
+
+// A shortage is a lack of descriptors or memory in accept(2). It is temporary,
+// so that servers wait and go on; package syscall says so of descriptors only.
+type shortage struct{ syscall.Errno }
+
+func (shortage) Temporary() bool { return true }
+
+func (s shortage) Unwrap() error { return s.Errno }
+
+// asShortage returns an error of accept(2) for which exhausted holds in the
+// form that package net gives it, with Temporary true.
+func asShortage(err error) error {
+	errno, _ := errors.AsType[syscall.Errno](err)
+	return &os.SyscallError{Syscall: "accept", Err: shortage{errno}}
 }
