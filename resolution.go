@@ -18,7 +18,7 @@ type Resolution struct {
 	Name     string       `json:"name"`
 	Verdict  Verdict      `json:"verdict"`
 	Answers  []Answer     `json:"answers"`  // without duplicates, in the order of the resolver
-	Dial     []netip.Addr `json:"dial"`     // what net.Dial would try, in this order; an address that the resolver repeats is tried again
+	Dial     []netip.Addr `json:"dial"`     // what net.Dial would try, in this order; once, even if the resolver repeats it and so net.Dial does
 	Listen   netip.Addr   `json:"listen"`   // what the listener of net.Listen("tcp", "name:0") would report; the zero Addr if that would fail
 	Findings []Finding    `json:"findings"` // in the order of their verdicts, then remarks on the hosts file; none if all is well
 }
@@ -126,21 +126,21 @@ func (res *Resolution) find(verdict Verdict, level Level, evidence, fix, format 
 // fromDNS finds that answers for a localhost name did not come from the hosts
 // file, unless it is known that the system made them up itself.
 func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsFile, l lookups) {
-	level, whence := LevelError, "a server named it"
+	level, whence := LevelError, "a DNS server"
 	switch local := localResolver(); {
 	case l.server != "":
-		whence = l.server + " was asked, with the search list, and named it"
+		whence = "the DNS server " + l.server
 	case local == "" || !allLoopback:
 	case runtime.GOOS == "windows":
 		return
 	default:
-		level, whence = LevelInfo, local+" answers for it, or else a server"
+		level, whence = LevelInfo, local+", or else from a DNS server"
 	}
 	fix := fixHosts(hosts, res.Name, true, true)
 	if hosts.has(l.server == "") {
 		fix = "name files before dns in the hosts line of /etc/nsswitch.conf"
 	}
-	res.find(VerdictFromDNS, level, "resolver", fix, "%s did not come from the hosts file: %s", res.Name, whence)
+	res.find(VerdictFromDNS, level, "resolver", fix, "%s comes from %s, not from the hosts file", res.Name, whence)
 }
 
 // localResolver returns the part of the system that answers for localhost

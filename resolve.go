@@ -142,7 +142,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 	}
 	res := &Resolution{Name: name, Answers: []Answer{}, Dial: []netip.Addr{}, Findings: []Finding{}}
 	l := r.lookupAll(ctx, name, hosts)
-	for _, addr := range distinct(slices.Clone(l.found())) {
+	for _, addr := range l.found() {
 		a := Answer{Addr: addr, Source: "resolver"}
 		if e, ok := hosts.find(addr, l.server == ""); ok {
 			a.Source = e.source()
@@ -238,7 +238,7 @@ func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsFile)
 				l.all.addrs = append(l.all.addrs, addr.Unmap().WithZone(ip.Zone))
 			}
 		}
-		l.all.err = err
+		l.all.addrs, l.all.err = distinct(l.all.addrs), err
 	})
 	wg.Go(func() { l.v4.addrs, l.v4.err = resolver.LookupNetIP(ctx, "ip4", name) })
 	wg.Go(func() { l.v6.addrs, l.v6.err = resolver.LookupNetIP(ctx, "ip6", name) })
@@ -263,7 +263,7 @@ func (l *lookups) found() []netip.Addr {
 	if l.all.err == nil {
 		return l.all.addrs
 	}
-	return append(slices.Clone(l.v6.addrs), l.v4.addrs...)
+	return distinct(append(l.v6.addrs, l.v4.addrs...))
 }
 
 // failed returns the error of a lookup that says nothing about the name: the

@@ -1,0 +1,668 @@
+package loopback_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// ownEtc puts an empty /etc in place of the machine's. Call it in a namespace.
+func ownEtc(t *testing.T) {
+	t.Helper()
+	require.NoError(t, unix.Mount("etc", "/etc", "tmpfs", 0, ""))
+}
+
+func writeEtc(t *testing.T, name, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(filepath.Join("/etc", name), []byte(text), 0o644))
+}
+
+// seen is what a fresh process sees of a name: package net keeps the hosts
+// file for five seconds and resolv.conf as well.
+type seen struct {
+	Text       string
+	MaxRSS     int64 // in KiB
+	Took       time.Duration
+	Resolution struct {
+		Name    string
+		Verdict string
+		Answers []struct {
+			Addr, Source  string
+			Bind, Connect *struct {
+				OK           bool
+				Error, Errno string
+			}
+		}
+		Dial     []string
+		Listen   string
+		Findings []struct{ Verdict, Level, Message, Evidence, Fix string }
+	}
+	Dialled  []string // by net.Dial, as its Control function saw it
+	Listened string   // by net.Listen; "" if it failed
+}
+
+func (s *seen) answers() []string {
+	lines := []string{}
+	for _, a := range s.Resolution.Answers {
+		line := a.Addr + " " + a.Source
+		for _, o := range []*struct {
+			OK           bool
+			Error, Errno string
+		}{a.Bind, a.Connect} {
+			switch {
+			case o == nil:
+				line += " -"
+			case o.OK:
+				line += " ok"
+			default:
+				line += " " + o.Errno
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func (s *seen) findings() []string {
+	lines := []string{}
+	for _, f := range s.Resolution.Findings {
+		lines = append(lines, f.Level+" "+f.Verdict+" "+f.Evidence)
+	}
+	return lines
+}
+
+const resolveChild = "LOOPBACK_TEST_RESOLVE"
+
+// TestResolveChild is the fresh process that resolveAfresh starts.
+func TestResolveChild(t *testing.T) {
+	name, ok := os.LookupEnv(resolveChild)
+	if !ok {
+		t.Skip("only of use to resolveAfresh")
+	}
+	var out struct {
+		Text       string
+		MaxRSS     int64
+		Took       time.Duration
+		Resolution *loopback.Resolution
+		Dialled    []string
+		Listened   string
+	}
+	start := time.Now()
+	res, err := loopback.Resolve(t.Context(), name)
+	require.NoError(t, err)
+	out.Took, out.Text, out.Resolution = time.Since(start), res.String(), res
+	var usage syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	out.MaxRSS = int64(usage.Maxrss)
+
+	if !slices.ContainsFunc(res.Findings, func(f loopback.Finding) bool { return f.Verdict == loopback.VerdictLookupFailed }) {
+		var mu sync.Mutex
+		d := net.Dialer{Timeout: 3 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+			mu.Lock()
+			defer mu.Unlock()
+			// An address is tried again if the resolver repeats it, and if it
+			// is not there (EADDRNOTAVAIL).
+			if addr := netip.MustParseAddrPort(address).Addr().String(); !slices.Contains(out.Dialled, addr) {
+				out.Dialled = append(out.Dialled, addr)
+			}
+			return nil
+		}}
+		if conn, err := d.Dial("tcp", net.JoinHostPort(name, "1")); err == nil {
+			conn.Close()
+			t.Error("port 1 is open")
+		}
+		if ln, err := net.Listen("tcp", net.JoinHostPort(name, "0")); err == nil {
+			out.Listened = ln.Addr().(*net.TCPAddr).AddrPort().Addr().String()
+			ln.Close()
+		}
+	}
+	data, err := json.Marshal(out)
+	require.NoError(t, err)
+	fmt.Printf("\nSEEN %s\n", data)
+}
+
+// resolveAfresh calls Resolve in a process of its own, with a resolver of
+// package net, "go" or "cgo".
+func resolveAfresh(t *testing.T, resolver, name string) *seen {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestResolveChild$", "-test.count=1")
+	cmd.Env = append(os.Environ(), resolveChild+"="+name, "GODEBUG=netdns="+resolver)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	_, text, ok := strings.Cut(string(out), "SEEN ")
+	require.True(t, ok, "%s", out)
+	s := new(seen)
+	require.NoError(t, json.NewDecoder(strings.NewReader(text)).Decode(s), "%s", text)
+	t.Logf("%v\n%s", s.Took, s.Text)
+	return s
+}
+
+func hasCgo() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"})
+}
+
+// A nameServer answers on UDP. It is silent about the names that it maps to
+// "", and about one family only, where the name is followed by "/4" or "/6".
+type nameServer struct {
+	mu    sync.Mutex
+	zone  map[string]string // "localhost.corp.example" -> "192.0.2.66 2001:db8::66"
+	asked []string
+}
+
+func newNameServer(t *testing.T, addr string) *nameServer {
+	t.Helper()
+	s := new(nameServer)
+	conn, err := net.ListenPacket("udp4", addr)
+	require.NoError(t, err)
+	done := make(chan struct{})
+	t.Cleanup(func() { conn.Close(); <-done })
+	go func() {
+		defer close(done)
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if answer := s.answer(buf[:n]); answer != nil {
+				conn.WriteTo(answer, from)
+			}
+		}
+	}()
+	return s
+}
+
+// set replaces what the server knows and forgets what it was asked.
+func (s *nameServer) set(zone map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.zone, s.asked = zone, nil
+}
+
+// answer answers a query: RFC 1035, section 4.1.
+func (s *nameServer) answer(q []byte) []byte {
+	if len(q) < 12 {
+		return nil
+	}
+	var labels []string
+	i := 12
+	for i < len(q) && q[i] != 0 {
+		end := i + 1 + int(q[i])
+		if end >= len(q) {
+			return nil
+		}
+		labels = append(labels, strings.ToLower(string(q[i+1:end])))
+		i = end
+	}
+	if i+5 > len(q) {
+		return nil
+	}
+	name, typ := strings.Join(labels, "."), binary.BigEndian.Uint16(q[i+1:])
+	question := q[12 : i+5]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, name)
+	addrs, ok := s.zone[name]
+	fam := map[uint16]string{1: "/4", 28: "/6"}[typ]
+	if _, silent := s.zone[name+fam]; silent || ok && addrs == "" {
+		return nil
+	}
+	out := append([]byte{}, q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
+	out = append(out, question...)
+	if !ok {
+		out[3] |= 3 // NXDOMAIN
+		return out
+	}
+	for field := range strings.FieldsSeq(addrs) {
+		addr := netip.MustParseAddr(field)
+		if addr.Is4() == (typ == 1) && (typ == 1 || typ == 28) {
+			out[7]++
+			out = append(out, 0xc0, 12, 0, byte(typ), 0, 1, 0, 0, 0, 0, 0, byte(addr.BitLen()/8))
+			out = append(out, addr.AsSlice()...)
+		}
+	}
+	return out
+}
+
+const (
+	hostsBoth  = "127.0.0.1 localhost\n::1 localhost\n"
+	nsswitch   = "hosts: files dns\n"
+	resolvConf = "nameserver 127.0.0.53\nsearch corp.example\n"
+)
+
+func TestResolveNamespace(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	ownEtc(t)
+	writeEtc(t, "host.conf", "multi on\n") // as on Debian; without it glibc takes one line only
+	dns := newNameServer(t, "127.0.0.53:53")
+	ok6, ok4 := "::1 hosts:2 ok ok", "127.0.0.1 hosts:1 ok ok"
+	type want struct {
+		verdict  string
+		answers  []string // "ADDR SOURCE BIND CONNECT"
+		dial     string
+		listen   string
+		findings []string // "LEVEL VERDICT EVIDENCE"
+	}
+	fromDNS := "error FROM-DNS resolver"
+	failed := want{"LOOKUP-FAILED", []string{}, "", "", []string{"warn LOOKUP-FAILED resolver"}}
+	missing := want{"MISSING", []string{}, "", "", []string{"warn MISSING resolver"}}
+	long := "127.0.0.1 x #" + strings.Repeat("y", 70<<10) + "\n"
+
+	for _, tt := range []struct {
+		name     string
+		lookup   string // default localhost
+		hosts    string
+		nsswitch string
+		zone     map[string]string
+		want     want
+		cgo      *want // where the C library differs
+		text     string
+	}{
+		{name: "both", hosts: hostsBoth,
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "other order", hosts: "::1 localhost\n127.0.0.1 localhost\n",
+			want: want{"OK", []string{"::1 hosts:1 ok ok", "127.0.0.1 hosts:2 ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "IPv4 only", hosts: "127.0.0.1 localhost\n",
+			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1"}},
+			text: "fix: put `::1 localhost` into /etc/hosts"},
+		{name: "IPv6 only", hosts: "\n::1 localhost\n",
+			want: want{"IPv6-ONLY", []string{ok6}, "::1", "::1", []string{"warn IPv6-ONLY hosts:2"}},
+			text: "fix: put `127.0.0.1 localhost` into /etc/hosts"},
+		{name: "duplicates", hosts: "127.0.0.1 localhost\n127.0.0.1 localhost\n::1 localhost localhost\n",
+			want: want{"OK", []string{"::1 hosts:3 ok ok", ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "CRLF", hosts: "127.0.0.1 localhost\r\n::1\tlocalhost\r\n",
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "comments", hosts: "#127.0.0.9 localhost\n::1 ip6-localhost localhost # yes\n127.0.0.1 localhost# x\n192.0.2.1 notlocalhost localhost.localdomain\n",
+			want: want{"OK", []string{ok6, "127.0.0.1 hosts:3 ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "byte order mark", hosts: "\ufeff" + hostsBoth,
+			want: want{"IPv6-ONLY", []string{ok6}, "::1", "::1", []string{"warn IPv6-ONLY hosts:2", "warn HOSTS-FILE hosts:1"}},
+			text: "byte order mark"},
+		{name: "after a line over 64 KiB", hosts: "127.0.0.1 localhost\n" + long + "::1 localhost\n",
+			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1", "warn HOSTS-FILE hosts:3"}},
+			cgo:  &want{"OK", []string{"::1 hosts:3 ok ok", ok4}, "::1 127.0.0.1", "127.0.0.1", []string{"warn HOSTS-FILE hosts:3"}},
+			text: "line 2"},
+		{name: "upper case", hosts: "127.0.0.1 LOCALHOST\n::1 LocalHost\n",
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "upper case asked", lookup: "LOCALHOST", hosts: hostsBoth,
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "final dot in the file", hosts: "127.0.0.1 localhost.\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
+			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1",
+				[]string{fromDNS, "warn HOSTS-FILE hosts:1"}},
+			text: "final dot"},
+		{name: "final dot asked", lookup: "localhost.", hosts: hostsBoth, zone: map[string]string{"localhost": "192.0.2.66"},
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.66 resolver - -"}, "192.0.2.66", "",
+				[]string{"error NOT-LOOPBACK resolver", fromDNS, "warn HOSTS-FILE hosts:1, hosts:2"}}},
+		{name: "final dot in both", lookup: "localhost.", hosts: "127.0.0.1 localhost.\n::1 localhost.\n",
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "mapped", hosts: "::ffff:127.0.0.1 localhost\n::1 localhost\n",
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "zone", hosts: "::1%lo localhost\n127.0.0.1 localhost\n",
+			want: want{"OK", []string{"::1%lo hosts:1 ok ok", "127.0.0.1 hosts:2 ok ok"}, "::1%lo 127.0.0.1", "127.0.0.1", []string{}},
+			cgo:  &want{"IPv4-ONLY", []string{"127.0.0.1 hosts:2 ok ok"}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:2"}}},
+		{name: "not an address", hosts: "127.0.0.1 localhost\n::1/128 localhost\nlocalhost 127.0.0.1\n",
+			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1", "warn HOSTS-FILE hosts:2"}},
+			text: `"::1/128" is not an address`},
+		{name: "0.0.0.0", hosts: "0.0.0.0 localhost\n",
+			want: want{"NOT-LOOPBACK", []string{"0.0.0.0 hosts:1 - -"}, "0.0.0.0", "::", []string{"error NOT-LOOPBACK hosts:1"}},
+			text: "every interface"},
+		{name: "::", hosts: ":: localhost\n",
+			want: want{"NOT-LOOPBACK", []string{":: hosts:1 - -"}, ":: 0.0.0.0", "::", []string{"error NOT-LOOPBACK hosts:1"}}},
+		{name: "LAN", hosts: hostsBoth + "192.0.2.2 localhost\n",
+			want: want{"NOT-LOOPBACK", []string{ok6, ok4, "192.0.2.2 hosts:3 - -"}, "::1 127.0.0.1 192.0.2.2", "127.0.0.1",
+				[]string{"error NOT-LOOPBACK hosts:3"}},
+			text: "take localhost out of line 3 of /etc/hosts"},
+		{name: "LAN only", hosts: "192.0.2.2 localhost\n",
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.2 hosts:1 - -"}, "192.0.2.2", "", []string{"error NOT-LOOPBACK hosts:1"}}},
+		{name: "this machine's own address", hosts: "198.51.100.7 localhost\n",
+			want: want{"NOT-LOOPBACK", []string{"198.51.100.7 hosts:1 - -"}, "198.51.100.7", "198.51.100.7", []string{"error NOT-LOOPBACK hosts:1"}},
+			text: "net.Listen binds 198.51.100.7, which others can reach"},
+		{name: "127.0.0.2", hosts: "127.0.0.2 localhost\n::1 localhost\n",
+			want: want{"OK", []string{ok6, "127.0.0.2 hosts:1 ok ok"}, "::1 127.0.0.2", "127.0.0.2", []string{}}},
+		{name: "127.255.255.255", hosts: "127.255.255.255 localhost\n::1 localhost\n",
+			want: want{"UNREACHABLE", []string{ok6, "127.255.255.255 hosts:1 ok ENETUNREACH"}, "::1 127.255.255.255", "127.255.255.255",
+				[]string{"warn UNREACHABLE hosts:1"}}},
+		{name: "search domain with a foreign answer", zone: map[string]string{"localhost.corp.example": "192.0.2.66"},
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.66 resolver - -"}, "192.0.2.66", "", []string{"error NOT-LOOPBACK resolver", fromDNS}},
+			text: "fix: put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts"},
+		{name: "from DNS", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
+			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}}},
+		{name: "from DNS, IPv4 only", zone: map[string]string{"localhost": "127.0.0.1"},
+			want: want{"FROM-DNS", []string{"127.0.0.1 resolver ok ok"}, "127.0.0.1", "127.0.0.1", []string{fromDNS, "warn IPv4-ONLY resolver"}}},
+		{name: "unknown to DNS", want: missing},
+		{name: "DNS is silent", zone: map[string]string{"localhost": "", "localhost.corp.example": ""}, want: failed},
+		{name: "DNS is silent about IPv6", zone: map[string]string{"localhost": "127.0.0.1", "localhost/6": ""},
+			want: want{"FROM-DNS", []string{"127.0.0.1 resolver ok ok"}, "", "", []string{fromDNS, "warn LOOKUP-FAILED resolver"}}},
+		{name: "DNS before files", hosts: hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "192.0.2.66"},
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.66 resolver - -"}, "192.0.2.66", "", []string{"error NOT-LOOPBACK resolver", fromDNS}},
+			text: "name files before dns"},
+		{name: "files only", nsswitch: "hosts: files\n", want: missing},
+		{name: "nss-myhostname may have answered", nsswitch: "hosts: files myhostname dns\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
+			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}},
+			cgo: &want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1",
+				[]string{"info FROM-DNS resolver"}}},
+		{name: "a name below localhost", lookup: "app.localhost", hosts: hostsBoth, want: missing},
+		{name: "a name below localhost in hosts", lookup: "app.localhost", hosts: "127.0.0.1 app.localhost\n::1 app.localhost\n",
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "another name", lookup: "db.internal", hosts: hostsBoth, zone: map[string]string{"db.internal": "192.0.2.9"},
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.9 resolver - -"}, "192.0.2.9", "", []string{"error NOT-LOOPBACK resolver"}}},
+		{name: "another name, loopback by DNS", lookup: "db.internal", hosts: hostsBoth, zone: map[string]string{"db.internal": "127.0.0.1 ::1"},
+			want: want{"OK", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "the host's name", lookup: "myhost", hosts: hostsBoth + "127.0.1.1 myhost.example myhost\n",
+			want: want{"IPv4-ONLY", []string{"127.0.1.1 hosts:3 ok ok"}, "127.0.1.1", "127.0.1.1", []string{"warn IPv4-ONLY hosts:3"}}},
+		{name: "IPv4 literal", lookup: "127.0.0.1", hosts: hostsBoth,
+			want: want{"OK", []string{"127.0.0.1 literal ok ok"}, "127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "IPv6 literal", lookup: "::1",
+			want: want{"OK", []string{"::1 literal ok ok"}, "::1", "::1", []string{}}},
+		{name: "mapped literal", lookup: "::ffff:127.0.0.1",
+			want: want{"OK", []string{"127.0.0.1 literal ok ok"}, "127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "foreign literal", lookup: "192.0.2.2",
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.2 literal - -"}, "192.0.2.2", "", []string{"error NOT-LOOPBACK literal"}}},
+		{name: "unspecified literal", lookup: "::",
+			want: want{"NOT-LOOPBACK", []string{":: literal - -"}, ":: 0.0.0.0", "::", []string{"error NOT-LOOPBACK literal"}}},
+	} {
+		for _, resolver := range []string{"go", "cgo"} {
+			t.Run(tt.name+"/"+resolver, func(t *testing.T) {
+				if resolver == "cgo" && !hasCgo() {
+					t.Skip("this test binary has no cgo")
+				}
+				if strings.Contains(tt.name, "own address") {
+					run(t, "ip", "addr", "add", "198.51.100.7/32", "dev", "lo")
+					defer run(t, "ip", "addr", "del", "198.51.100.7/32", "dev", "lo")
+				}
+				dns.set(tt.zone)
+				writeEtc(t, "hosts", tt.hosts)
+				writeEtc(t, "nsswitch.conf", cmp.Or(tt.nsswitch, nsswitch))
+				writeEtc(t, "resolv.conf", resolvConf)
+				want := tt.want
+				if resolver == "cgo" && tt.cgo != nil {
+					want = *tt.cgo
+				}
+				s := resolveAfresh(t, resolver, cmp.Or(tt.lookup, "localhost"))
+				res := s.Resolution
+				assert.Equal(t, want.verdict, res.Verdict)
+				assert.Equal(t, want.answers, s.answers())
+				assert.Equal(t, want.dial, strings.Join(res.Dial, " "))
+				assert.Equal(t, want.listen, res.Listen)
+				assert.Equal(t, want.findings, s.findings())
+				if !slices.Contains(want.findings, "warn LOOKUP-FAILED resolver") {
+					assert.Equal(t, res.Dial, append([]string{}, s.Dialled...), "net.Dial")
+					assert.Equal(t, res.Listen, s.Listened, "net.Listen")
+				}
+				assert.Contains(t, s.Text, tt.text)
+				assert.True(t, strings.HasPrefix(s.Text, res.Name+": "+res.Verdict+"  "), s.Text)
+				assert.Less(t, s.Took, 5*time.Second)
+			})
+		}
+	}
+}
+
+// startEtc puts an ordinary /etc with a hosts file in place, without a DNS server.
+func startEtc(t *testing.T, hosts string) {
+	t.Helper()
+	ownEtc(t)
+	writeEtc(t, "host.conf", "multi on\n")
+	writeEtc(t, "nsswitch.conf", "hosts: files\n")
+	writeEtc(t, "hosts", hosts)
+}
+
+func TestResolveIPv6Off(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	run(t, "ip", "link", "set", "lo", "up")
+	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+	for _, resolver := range []string{"go", "cgo"} {
+		s := resolveAfresh(t, resolver, "localhost")
+		assert.Equal(t, "NO-IPV6", s.Resolution.Verdict)
+		assert.ElementsMatch(t, []string{"127.0.0.1 hosts:1 ok ok", "::1 hosts:2 EADDRNOTAVAIL -"}, s.answers())
+		assert.Equal(t, []string{"warn NO-IPV6 hosts:2"}, s.findings())
+		assert.Equal(t, s.Dialled, s.Resolution.Dial)
+		assert.Equal(t, "127.0.0.1", s.Resolution.Listen)
+		assert.Equal(t, "127.0.0.1", s.Listened)
+		assert.Contains(t, s.Text, "disable_ipv6=0")
+	}
+
+	writeEtc(t, "hosts", "127.0.0.1 localhost\n")
+	s := resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, "OK", s.Resolution.Verdict, "a machine without IPv6 lacks none")
+	assert.Empty(t, s.findings())
+
+	writeEtc(t, "hosts", "::1 localhost\n")
+	s = resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, []string{"error NO-IPV6 hosts:1"}, s.findings(), "nothing can be used")
+	assert.Empty(t, s.Resolution.Listen)
+	assert.Empty(t, s.Listened)
+
+	writeEtc(t, "hosts", hostsBoth)
+	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "0")
+	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	s = resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, []string{"warn NO-IPV4 hosts:1"}, s.findings())
+	assert.ElementsMatch(t, []string{"127.0.0.1 hosts:1 EADDRNOTAVAIL -", "::1 hosts:2 ok ok"}, s.answers())
+	assert.Empty(t, s.Resolution.Listen, "net.Listen knows no second address")
+	assert.Empty(t, s.Listened)
+	assert.Contains(t, s.Text, "fix: ip addr add 127.0.0.1/8 dev lo")
+}
+
+func TestResolveLoopbackDown(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	check := func(s *seen) {
+		t.Helper()
+		assert.Equal(t, "UNREACHABLE", s.Resolution.Verdict)
+		assert.Equal(t, []string{"error UNREACHABLE hosts:1", "warn NO-IPV6 hosts:2"}, s.findings())
+		assert.ElementsMatch(t, s.Dialled, s.Resolution.Dial)
+		assert.Equal(t, "127.0.0.1", s.Resolution.Listen)
+		assert.Equal(t, "127.0.0.1", s.Listened)
+		assert.Contains(t, s.Text, "the interface lo is down")
+		assert.Contains(t, s.Text, "fix: ip link set lo up")
+		assert.Less(t, s.Took, 3*time.Second)
+	}
+	for _, resolver := range []string{"go", "cgo"} {
+		s := resolveAfresh(t, resolver, "localhost")
+		check(s)
+		assert.Contains(t, s.answers(), "127.0.0.1 hosts:1 ok ENETUNREACH")
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "link", "set", "lo", "down")
+	run(t, "ip", "link", "set", "lo", "name", "loop")
+	s := resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, "UNREACHABLE", s.Resolution.Verdict)
+	assert.Contains(t, s.Text, "fix: ip link set loop up")
+}
+
+func TestResolveHostsFile(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "")
+	run(t, "ip", "link", "set", "lo", "up")
+	const hosts = "/etc/hosts"
+	for _, tt := range []struct {
+		name    string
+		make    func(t *testing.T)
+		verdict string
+		text    string
+		finding string
+	}{
+		{"absent", func(*testing.T) {}, "MISSING", "no such file", "warn HOSTS-FILE /etc/hosts"},
+		{"a directory", func(t *testing.T) { require.NoError(t, os.Mkdir(hosts, 0o755)) }, "MISSING", "no regular file", "warn HOSTS-FILE /etc/hosts"},
+		{"a pipe", func(t *testing.T) { require.NoError(t, unix.Mkfifo(hosts, 0o644)) }, "LOOKUP-FAILED", "no regular file", "warn HOSTS-FILE /etc/hosts"},
+		{"a loop", func(t *testing.T) { require.NoError(t, os.Symlink(hosts, hosts)) }, "MISSING", "symbolic links", "warn HOSTS-FILE /etc/hosts"},
+		{"a symbolic link", func(t *testing.T) {
+			writeEtc(t, "real", hostsBoth)
+			require.NoError(t, os.Symlink("real", hosts))
+		}, "OK", "hosts:2", ""},
+		{"a gigabyte of zeros", func(t *testing.T) {
+			writeEtc(t, "hosts", hostsBoth)
+			require.NoError(t, os.Truncate(hosts, 1<<30))
+		}, "OK", "hosts:2", ""},
+		{"a gigabyte of lines", func(t *testing.T) {
+			// Sparse: the lines that matter, then a gigabyte more of which
+			// each 4 KiB begin a line.
+			f, err := os.Create(hosts)
+			require.NoError(t, err)
+			defer f.Close()
+			_, err = f.WriteString(hostsBoth)
+			require.NoError(t, err)
+			for off := int64(4 << 10); off < 65<<20; off += 32 << 10 {
+				_, err := f.WriteAt([]byte("\n"), off)
+				require.NoError(t, err)
+			}
+			require.NoError(t, f.Truncate(1<<30))
+		}, "LOOKUP-FAILED", "first 64 MiB", "warn HOSTS-FILE /etc/hosts"},
+		{"a thousand lines of the name", func(t *testing.T) {
+			writeEtc(t, "hosts", strings.Repeat("127.0.0.1 localhost\n", 1000)+"::1 localhost\n")
+		}, "OK", "127.0.0.1  hosts:1", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.NoError(t, os.RemoveAll(hosts))
+			tt.make(t)
+			s := resolveAfresh(t, "go", "localhost")
+			assert.Equal(t, tt.verdict, s.Resolution.Verdict)
+			assert.Contains(t, s.Text, tt.text)
+			if tt.finding != "" {
+				assert.Contains(t, s.findings(), tt.finding)
+			} else {
+				assert.Empty(t, s.findings())
+			}
+			assert.Less(t, s.Took, 5*time.Second)
+			assert.Less(t, s.MaxRSS, int64(128<<10))
+		})
+	}
+}
+
+// A hosts file that only others may read: root reads it all the same, so this
+// is a user who has no right.
+func TestResolveHostsUnreadable(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	run(t, "ip", "link", "set", "lo", "up")
+	require.NoError(t, os.Chmod("/etc/hosts", 0))
+	// Without CAP_DAC_OVERRIDE, root is like any other user.
+	for _, capability := range []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH} {
+		require.NoError(t, unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0))
+	}
+	s := resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, []string{"warn MISSING resolver", "warn HOSTS-FILE /etc/hosts"}, s.findings())
+	assert.Contains(t, s.Text, "permission denied")
+}
+
+// The client of a program that dials through LookupNetIP reaches a name that
+// no resolver of this machine knows.
+func TestLookupNetIPOverHTTP(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "")
+	run(t, "ip", "link", "set", "lo", "up")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Host) })}
+	go srv.Serve(ln)
+	defer srv.Close()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	require.NoError(t, err)
+	url := "http://app.localhost:" + port + "/"
+
+	_, err = http.Get(url)
+	require.Error(t, err, "the resolver has never heard of it")
+
+	var d net.Dialer
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		addrs, err := loopback.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return nil, err
+		}
+		var conn net.Conn
+		for _, addr := range addrs {
+			if conn, err = d.DialContext(ctx, network, net.JoinHostPort(addr.String(), port)); err == nil {
+				break
+			}
+		}
+		return conn, err
+	}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(url)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.Equal(t, "app.localhost:"+port, string(body))
+}
+
+// What is asked of a server that is silent ends with the context.
+func TestResolveContext(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "")
+	writeEtc(t, "nsswitch.conf", nsswitch)
+	writeEtc(t, "resolv.conf", "nameserver 127.0.0.53\n")
+	run(t, "ip", "link", "set", "lo", "up")
+	newNameServer(t, "127.0.0.53:53").set(map[string]string{"localhost": "", "db.internal": ""})
+
+	for _, end := range []func(context.Context) (context.Context, context.CancelFunc){
+		func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 200*time.Millisecond)
+		},
+		func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(200*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+	} {
+		ctx, cancel := end(t.Context())
+		start := time.Now()
+		res, err := loopback.Resolve(ctx, "localhost")
+		took := time.Since(start)
+		cancel()
+		require.NoError(t, err, "what ends in the middle is in the result")
+		assert.Equal(t, loopback.VerdictLookupFailed, res.Verdict)
+		assert.Less(t, took, 2*time.Second)
+
+		ctx, cancel = end(t.Context())
+		start = time.Now()
+		_, err = loopback.LookupNetIP(ctx, "ip", "db.internal")
+		took = time.Since(start)
+		cancel()
+		_, ok := errors.AsType[*net.DNSError](err)
+		assert.True(t, ok, "%T", err)
+		assert.Less(t, took, 2*time.Second)
+	}
+}
