@@ -1,0 +1,269 @@
+package loopback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// What is wrong with a machine: the verdicts that [Diagnose] adds to those of
+// [Resolve].
+const (
+	VerdictWire          Verdict = "WIRE"            // routing delivers to 127.0.0.1 what comes from other machines
+	VerdictLoDown        Verdict = "LO-DOWN"         // no loopback interface is up
+	VerdictNoLo          Verdict = "NO-LO"           // no interface has the loopback flag
+	VerdictLoRenamed     Verdict = "LO-RENAMED"      // the loopback interface of Linux is not called lo
+	VerdictPartialRange  Verdict = "PARTIAL-127/8"   // 127.0.0.1 works, but not all of 127.0.0.0/8
+	VerdictLoopbackOffLo Verdict = "LOOPBACK-OFF-LO" // a loopback address on an interface that is not loopback
+	VerdictForeignOnLo   Verdict = "FOREIGN-ON-LO"   // an address on a loopback interface that is not loopback
+	VerdictRouteLocalnet Verdict = "ROUTE-LOCALNET"  // route_localnet is on, though nothing gets in at present
+)
+
+// Report is what [Diagnose] found out about a machine. What could not be found
+// out is nil, and Absent says why.
+type Report struct {
+	Verdict    Verdict           `json:"verdict"`    // of the first finding that is not of level info, or OK
+	Findings   []Finding         `json:"findings"`   // most severe first
+	Interfaces []InterfaceReport `json:"interfaces"` // those with the loopback flag
+	Misplaced  []PlacedAddr      `json:"misplaced"`  // loopback addresses on other interfaces, other addresses on loopback ones
+	IPv4       FamilyReport      `json:"ipv4"`       // by way of 127.0.0.1
+	IPv6       FamilyReport      `json:"ipv6"`       // by way of ::1
+	Range      []RangeSample     `json:"range"`      // addresses of 127.0.0.0/8 that were tried
+	Wire       []WireReport      `json:"wire"`       // the interfaces that other machines are behind
+	Localhost  *Resolution       `json:"localhost"`  // Resolve of "localhost"
+	Absent     []Absence         `json:"absent"`
+}
+
+// InterfaceReport is a loopback interface.
+type InterfaceReport struct {
+	Name  string       `json:"name"`
+	Index int          `json:"index"`
+	Up    bool         `json:"up"`
+	MTU   int          `json:"mtu"`
+	Addrs []PlacedAddr `json:"addrs"`
+}
+
+// PlacedAddr is an address of an interface.
+type PlacedAddr struct {
+	Interface string       `json:"interface"`
+	Addr      netip.Prefix `json:"addr"` // with the prefix length it is configured with
+	Kind      Kind         `json:"kind"`
+}
+
+// FamilyReport says how much of a family works: a TCP listener is bound to
+// Addr and connected to, and a datagram sent to Addr and back.
+type FamilyReport struct {
+	Addr  netip.Addr `json:"addr"`
+	Bind  Outcome    `json:"bind"`
+	TCP   Outcome    `json:"tcp"`             // not tried without a listener
+	UDP   Outcome    `json:"udp"`             // the bind included
+	Cause string     `json:"cause,omitempty"` // what turns the family off, where that is known
+
+	fix string // of Cause
+}
+
+// RangeSample says whether one address of 127.0.0.0/8 works, as in
+// [FamilyReport].
+type RangeSample struct {
+	Addr    netip.Addr `json:"addr"`
+	Bind    Outcome    `json:"bind"`
+	Connect Outcome    `json:"connect"`
+}
+
+// WireReport says whether this machine's routing lets in, to 127.0.0.1, what
+// arrives on an interface. A packet filter may still refuse it.
+type WireReport struct {
+	Interface string `json:"interface"`
+	Index     int    `json:"index"`
+	Up        bool   `json:"up"`
+
+	// Exposed is the answer of the kernel; nil if it was not asked, because
+	// the interface is down.
+	Exposed *bool `json:"exposed"`
+
+	// From are those source addresses, of the few asked about, that get in:
+	// one of each network behind the interface, one of a network far away,
+	// and a forged loopback address.
+	From []netip.Addr `json:"from"`
+
+	// RouteLocalnet are the names of the kernel parameters route_localnet that
+	// are on and hold for this interface. Without any, Linux discards what is
+	// sent to 127.0.0.0/8 from outside.
+	RouteLocalnet []string `json:"route_localnet"`
+}
+
+// Absence is a part of a [Report] that this machine could not answer.
+type Absence struct {
+	Part   string `json:"part"` // the JSON name of the field
+	Reason string `json:"reason"`
+}
+
+// A broken machine drops what is sent, and does not say so.
+const (
+	tripTime    = time.Second             // for a round trip, which takes less than a millisecond
+	resolveTime = 1500 * time.Millisecond // for Resolve: DNS servers that do not answer
+)
+
+// rangeSamples are spread over 127.0.0.0/8; its last address is broadcast.
+func rangeSamples() []netip.Addr {
+	return []netip.Addr{
+		IPv4(),
+		netip.AddrFrom4([4]byte{127, 0, 0, 2}),
+		netip.AddrFrom4([4]byte{127, 1, 2, 3}),
+		netip.AddrFrom4([4]byte{127, 255, 255, 254}),
+	}
+}
+
+// Diagnose examines what loopback is on this machine and what is wrong with
+// it. It changes nothing, needs no privilege, sends nothing to other machines
+// but the queries of [Resolve], and takes less than two seconds however broken
+// the machine is.
+//
+// On Linux it asks the kernel whether routing lets other machines in to
+// 127.0.0.1; no other system can be asked, and [Report.Wire] is nil there.
+// Linux answers for IPv4: it never delivers to ::1 what came over the wire
+// (RFC 4291, section 2.5.3).
+//
+// The error is that of ctx, if it ends before the report is complete. What is
+// wrong with the machine is in the report.
+func Diagnose(ctx context.Context) (*Report, error) {
+	r := &Report{
+		IPv4:   FamilyReport{Addr: IPv4()},
+		IPv6:   FamilyReport{Addr: IPv6()},
+		Absent: []Absence{},
+	}
+	for _, addr := range rangeSamples() {
+		r.Range = append(r.Range, RangeSample{Addr: addr})
+	}
+
+	var wg sync.WaitGroup
+	trip, cancel := context.WithTimeout(ctx, tripTime)
+	defer cancel()
+	for _, f := range []*FamilyReport{&r.IPv4, &r.IPv6} {
+		wg.Go(func() { f.Bind, f.TCP = try(trip, f.Addr, rehearseTCP(false)) })
+		wg.Go(func() {
+			var arrived Outcome
+			if f.UDP, arrived = try(trip, f.Addr, rehearseUDP); f.UDP.OK() {
+				f.UDP = arrived
+			}
+		})
+	}
+	for i := range r.Range {
+		s := &r.Range[i]
+		wg.Go(func() { s.Bind, s.Connect = try(trip, s.Addr, rehearseTCP(false)) })
+	}
+	var resolveErr error
+	wg.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, resolveTime)
+		defer cancel()
+		r.Localhost, resolveErr = Resolve(ctx, "localhost")
+	})
+	r.examine()
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("loopback: diagnose: %w", err)
+	}
+	if resolveErr != nil {
+		r.absent("localhost", resolveErr)
+	}
+	if !r.IPv6.Bind.OK() {
+		r.IPv6.Cause, r.IPv6.fix = ipv6Off(r.Interfaces)
+	}
+	r.conclude()
+	return r, nil
+}
+
+func (r *Report) absent(part string, reason error) {
+	r.Absent = append(r.Absent, Absence{part, reason.Error()})
+}
+
+// An iface is an interface with its addresses.
+type iface struct {
+	net.Interface
+	addrs []netip.Prefix
+}
+
+// examine fills in what interfaces and routing say.
+func (r *Report) examine() {
+	ifaces, err := interfaces()
+	if err != nil {
+		r.absent("interfaces", err)
+		r.absent("misplaced", err)
+		r.absent("wire", err)
+		return
+	}
+	r.Interfaces, r.Misplaced = []InterfaceReport{}, []PlacedAddr{}
+	for _, i := range ifaces {
+		lo := i.Flags&net.FlagLoopback != 0
+		placed := []PlacedAddr{}
+		for _, p := range i.addrs {
+			a := PlacedAddr{i.Name, p, KindOf(p.Addr())}
+			placed = append(placed, a)
+			// BSDs give a link-local address to their loopback interfaces.
+			if lo != Is(p.Addr()) && !(lo && p.Addr().IsLinkLocalUnicast()) {
+				r.Misplaced = append(r.Misplaced, a)
+			}
+		}
+		if lo {
+			r.Interfaces = append(r.Interfaces, InterfaceReport{i.Name, i.Index, i.Flags&net.FlagUp != 0, i.MTU, placed})
+		}
+	}
+	if r.Wire, err = wire(ifaces); err != nil {
+		r.absent("wire", err)
+	}
+}
+
+func interfaces() ([]iface, error) {
+	list, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errors.New("the system shows no interfaces")
+	}
+	var out []iface
+	for _, i := range list {
+		addrs, err := i.Addrs()
+		if err != nil {
+			return nil, err
+		}
+		f := iface{Interface: i}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				f.addrs = append(f.addrs, p)
+			}
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func (f FamilyReport) works() bool { return f.Bind.OK() && f.TCP.OK() && f.UDP.OK() }
+func (s RangeSample) works() bool  { return s.Bind.OK() && s.Connect.OK() }
+
+// String returns how the sample ended, without its address.
+func (s RangeSample) String() string {
+	if s.Bind.OK() {
+		return s.Connect.String()
+	}
+	return s.Bind.String()
+}
+
+// try binds a socket of its own to addr, of the given transport,
+// and sends something through it.
+func try(ctx context.Context, addr netip.Addr, transport rehearsal) (bind, trip Outcome) {
+	bind.Tried = true
+	do, err := transport(ctx, gate{rung: IngressAny}, addr)
+	if err != nil {
+		bind.Err = err
+		return bind, trip
+	}
+	return bind, Outcome{Tried: true, Err: do()}
+}
+
+// String returns the address, with its prefix length, and where it is.
+func (a PlacedAddr) String() string { return a.Addr.String() + " on " + a.Interface }

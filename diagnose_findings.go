@@ -1,0 +1,290 @@
+package loopback
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// conclude derives the findings and the verdict from the rest of the report.
+func (r *Report) conclude() {
+	r.Findings = slices.Concat([]Finding{},
+		r.stateFindings(),
+		r.wireFindings(),
+		r.localhostFindings(),
+		r.placeFindings(),
+		r.rangeFindings(),
+	)
+	bySeverity(r.Findings)
+	r.Verdict = VerdictOK
+	if len(r.Findings) > 0 && r.Findings[0].Level > LevelInfo {
+		r.Verdict = r.Findings[0].Verdict
+	}
+}
+
+// down reports whether there are loopback interfaces and none is up.
+func (r *Report) down() bool {
+	return len(r.Interfaces) > 0 && !slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool { return i.Up })
+}
+
+// stateFindings are about the loopback interface itself.
+func (r *Report) stateFindings() (fs []Finding) {
+	name := loName(r.Interfaces)
+	switch {
+	case r.Interfaces == nil: // not known
+	case len(r.Interfaces) == 0:
+		f := Finding{VerdictNoLo, LevelInfo, "no interface of this machine is marked as loopback", "", ""}
+		if !r.IPv4.works() && !r.IPv6.works() {
+			f.Level = LevelError
+		}
+		fs = append(fs, f)
+	case r.down():
+		fs = append(fs, Finding{VerdictLoDown, LevelError,
+			"the loopback interface is down: sockets bind, but nothing connects",
+			name + " is down", command("ip link set dev "+name+" up", "ifconfig "+name+" up")})
+	}
+	if runtime.GOOS == "linux" && len(r.Interfaces) > 0 &&
+		!slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool { return i.Name == "lo" }) {
+		fs = append(fs, Finding{VerdictLoRenamed, LevelInfo,
+			"the loopback interface is not called lo: what looks for it by that name fails",
+			name + " has the loopback flag",
+			"ip link set dev " + name + " down && ip link set dev " + name + " name lo up"})
+	}
+	return fs
+}
+
+// wireFindings are about packets from other machines.
+func (r *Report) wireFindings() (fs []Finding) {
+	var in, out []WireReport
+	for _, w := range r.Wire {
+		switch {
+		case w.Exposed != nil && *w.Exposed:
+			in = append(in, w)
+		case len(w.RouteLocalnet) > 0:
+			out = append(out, w)
+		}
+	}
+	if len(in) > 0 {
+		fs = append(fs, Finding{VerdictWire, LevelError,
+			"routing lets other machines in to 127.0.0.1, unless a packet filter stops them",
+			list(in, "; ", wireEvidence), routeLocalnetOff(in)})
+	}
+	if len(out) > 0 {
+		fs = append(fs, Finding{VerdictRouteLocalnet, LevelInfo,
+			"the rule that keeps other machines out of 127.0.0.0/8 is off, though nothing gets in at present",
+			list(out, "; ", wireEvidence), routeLocalnetOff(out)})
+	}
+	return fs
+}
+
+// localhostFindings are about the families and the name. Those of Resolve that
+// have their cause in a broken family, or in the state of the interface, are
+// said once.
+func (r *Report) localhostFindings() (fs []Finding) {
+	// What a broken family means depends on the other one. A machine without
+	// IPv6 is in order, as long as localhost does not claim that it has it.
+	four, six := LevelError, LevelError
+	if r.IPv6.works() {
+		four = LevelWarn
+	}
+	if r.IPv4.works() {
+		six = LevelInfo
+	}
+	fs = append(r.familyFindings(r.IPv4, four), r.familyFindings(r.IPv6, six)...)
+	if r.Localhost == nil {
+		return fs
+	}
+	for _, f := range r.Localhost.Findings {
+		switch f.Verdict {
+		case VerdictOK:
+			continue
+		case VerdictNoIPv4, VerdictNoIPv6, VerdictUnreachable:
+			if r.down() {
+				continue
+			}
+			same := func(have Finding) bool { return have.Verdict == f.Verdict }
+			if i := slices.IndexFunc(fs, same); i >= 0 {
+				fs[i].Level = max(fs[i].Level, f.Level)
+				fs[i].Evidence += "; localhost: " + f.Evidence
+				if f.Verdict == VerdictNoIPv6 && fs[i].Fix != "" && strings.HasPrefix(f.Evidence, "hosts:") {
+					fs[i].Fix += ", or take ::1 out of the hosts file"
+				}
+				continue
+			}
+		}
+		fs = append(fs, f)
+	}
+	return fs
+}
+
+// familyFindings are about a family that does not work.
+func (r *Report) familyFindings(f FamilyReport, level Level) []Finding {
+	family, verdict := "IPv4", VerdictNoIPv4
+	if f.Addr.Is6() {
+		family, verdict = "IPv6", VerdictNoIPv6
+	}
+	var finding Finding
+	switch {
+	case f.works():
+		return nil
+	case errors.Is(f.Bind.Err, ErrNotLoopback): // a FreeBSD jail that shares its machine's addresses
+		finding = Finding{VerdictNotLoopback, LevelError,
+			fmt.Sprintf("a socket that is bound to %v ends up on another address", f.Addr),
+			f.Bind.Err.Error(), "give this jail a loopback address of its own"}
+	case r.down(): // nothing more to say
+		return nil
+	case f.Bind.Err != nil:
+		finding = Finding{verdict, level,
+			fmt.Sprintf("%s does not work here: %v cannot be bound", family, f.Addr), f.Bind.String(), ""}
+		switch {
+		case f.Cause != "":
+			finding.Evidence += "; " + f.Cause
+			finding.Fix = f.fix
+		case errors.Is(f.Bind.Err, syscall.EADDRNOTAVAIL):
+			finding.Fix = assign(f.Addr, loName(r.Interfaces))
+		}
+	default:
+		finding = Finding{VerdictUnreachable, max(level, LevelWarn),
+			fmt.Sprintf("%v can be bound, but what is sent to it does not arrive", f.Addr),
+			fmt.Sprintf("TCP: %v; UDP: %v", f.TCP, f.UDP),
+			"look for a packet filter that drops what passes the loopback interface"}
+	}
+	return []Finding{finding}
+}
+
+// placeFindings are about addresses where they do not belong.
+func (r *Report) placeFindings() (fs []Finding) {
+	var off, foreign []PlacedAddr
+	for _, a := range r.Misplaced {
+		if a.Kind.IsLoopback() {
+			off = append(off, a)
+		} else {
+			foreign = append(foreign, a)
+		}
+	}
+	if len(off) > 0 {
+		fs = append(fs, Finding{VerdictLoopbackOffLo, LevelWarn,
+			"loopback addresses are on an interface that is not loopback: what is sent to them may leave this machine",
+			list(off, ", ", PlacedAddr.String),
+			list(off, "; ", func(a PlacedAddr) string {
+				return command("ip addr del "+a.Addr.String()+" dev "+a.Interface, "ifconfig "+a.Interface+" "+a.Addr.Addr().String()+" -alias")
+			})})
+	}
+	if len(foreign) > 0 {
+		fs = append(fs, Finding{VerdictForeignOnLo, LevelInfo,
+			"the loopback interface has addresses that are not loopback: other machines may reach them",
+			list(foreign, ", ", PlacedAddr.String), ""})
+	}
+	return fs
+}
+
+// rangeFindings are about 127.0.0.0/8 beyond 127.0.0.1.
+func (r *Report) rangeFindings() []Finding {
+	bad := slices.DeleteFunc(slices.Clone(r.Range), RangeSample.works)
+	if !r.IPv4.works() || len(bad) == 0 {
+		return nil
+	}
+	name := loName(r.Interfaces)
+	f := Finding{VerdictPartialRange, LevelInfo, // as macOS and the BSDs come
+		"part of 127.0.0.0/8 does not work", sampleEvidence(bad),
+		command("ip addr add 127.0.0.1/8 dev "+name, "ifconfig "+name+" alias ADDRESS, for each that is needed")}
+	if runtime.GOOS == "linux" {
+		f.Level = LevelWarn
+	}
+	if len(bad) == len(r.Range)-1 {
+		f.Message = "of 127.0.0.0/8 only 127.0.0.1 works"
+	}
+	return []Finding{f}
+}
+
+// list joins what text makes of the items, up to four of them.
+func list[T any](items []T, sep string, text func(T) string) string {
+	var parts []string
+	for i, item := range items {
+		if i == 4 {
+			parts = append(parts, fmt.Sprintf("and %d more", len(items)-i))
+			break
+		}
+		parts = append(parts, text(item))
+	}
+	return strings.Join(parts, sep)
+}
+
+func wireEvidence(w WireReport) string {
+	switch {
+	case !w.Up:
+		return w.Interface + " is down"
+	case len(w.From) == 0:
+		return w.Interface + " lets nothing in"
+	}
+	return w.Interface + " from " + list(w.From, ", ", netip.Addr.String)
+}
+
+// sampleEvidence says of each error which addresses met it.
+func sampleEvidence(bad []RangeSample) string {
+	var parts []string
+	for len(bad) > 0 {
+		why := bad[0].String()
+		same := func(s RangeSample) bool { return s.String() == why }
+		var addrs []string
+		for _, s := range bad {
+			if same(s) {
+				addrs = append(addrs, s.Addr.String())
+			}
+		}
+		parts = append(parts, strings.Join(addrs, ", ")+": "+why)
+		bad = slices.DeleteFunc(bad, same)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// loName returns the name of the loopback interface, also where there is none.
+func loName(lo []InterfaceReport) string {
+	switch {
+	case len(lo) > 0:
+		return lo[0].Name
+	case runtime.GOOS == "linux":
+		return "lo"
+	}
+	return "lo0"
+}
+
+// command chooses what to do on this system. Nothing is advised where it takes
+// more than a command.
+func command(linux, bsd string) string {
+	switch runtime.GOOS {
+	case "linux", "android":
+		return linux
+	case "darwin", "ios", "freebsd", "netbsd", "openbsd", "dragonfly":
+		return bsd
+	}
+	return ""
+}
+
+// assign returns the command that gives addr to the loopback interface.
+func assign(addr netip.Addr, lo string) string {
+	if addr.Is6() {
+		return command("ip addr add ::1/128 dev "+lo, "ifconfig "+lo+" inet6 ::1 prefixlen 128 alias")
+	}
+	return command("ip addr add 127.0.0.1/8 dev "+lo, "ifconfig "+lo+" inet 127.0.0.1/8 alias")
+}
+
+// routeLocalnetOff returns the command that closes the wire.
+func routeLocalnetOff(ws []WireReport) string {
+	var off []string
+	for _, w := range ws {
+		for _, name := range w.RouteLocalnet {
+			if name += "=0"; !slices.Contains(off, name) {
+				off = append(off, name)
+			}
+		}
+	}
+	if len(off) == 0 {
+		return "look for the route: ip rule; ip route show table all"
+	}
+	return "sysctl -w " + strings.Join(off, " ")
+}

@@ -1,0 +1,545 @@
+package loopback_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+)
+
+// etcFile puts a file in the place of one of /etc, for this process.
+func etcFile(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	require.NoError(t, unix.Mount(path, "/etc/"+name, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { unix.Unmount("/etc/"+name, unix.MNT_DETACH) })
+}
+
+// healthyMachine makes the namespace a machine with nothing to find.
+func healthyMachine(t *testing.T) {
+	t.Helper()
+	etcFile(t, "hosts", "127.0.0.1 localhost\n::1 localhost\n")
+	etcFile(t, "nsswitch.conf", "hosts: files dns\n")
+	etcFile(t, "resolv.conf", "nameserver 127.0.0.1\n")
+	run(t, "ip", "link", "set", "lo", "up")
+	for _, key := range []string{"rp_filter", "route_localnet", "accept_local"} {
+		sysctl(t, "net/ipv4/conf/all/"+key, "0")
+		sysctl(t, "net/ipv4/conf/default/"+key, "0")
+	}
+}
+
+// diagnose checks what holds of the report of any machine.
+func diagnose(t *testing.T) *loopback.Report {
+	t.Helper()
+	begin := time.Now()
+	r, err := loopback.Diagnose(t.Context())
+	require.NoError(t, err)
+	assert.Less(t, time.Since(begin), 2*time.Second)
+	assert.True(t, slices.IsSortedFunc(r.Findings, func(a, b loopback.Finding) int {
+		return int(b.Level) - int(a.Level)
+	}), "findings in order of severity: %v", r.Findings)
+	for _, f := range r.Findings {
+		assert.NotEmpty(t, f.Message, "%v", f)
+		assert.NotEmpty(t, f.Evidence, "%v", f)
+		assert.Contains(t, strings.Join(strings.Fields(r.String()), " "), strings.Join(strings.Fields(f.Message), " "))
+	}
+	assert.True(t, strings.HasPrefix(r.String(), "loopback: "+string(r.Verdict)+"  "), "%v", r)
+	return r
+}
+
+// wantFindings checks the findings in short: "LO-DOWN error".
+func wantFindings(t *testing.T, r *loopback.Report, want ...string) {
+	t.Helper()
+	got := []string{}
+	for _, f := range r.Findings {
+		got = append(got, string(f.Verdict)+" "+f.Level.String())
+	}
+	if want == nil {
+		want = []string{}
+	}
+	assert.Equal(t, want, got, "%v", r)
+}
+
+// runFix does what the report advises, up to an alternative that it names.
+func runFix(t *testing.T, f loopback.Finding) {
+	t.Helper()
+	command, _, _ := strings.Cut(f.Fix, ", or ")
+	run(t, "sh", "-c", command)
+	if f.Verdict == loopback.VerdictNoIPv6 { // the kernel configures the address in the background
+		require.Eventually(t, func() bool {
+			ln, err := net.Listen("tcp6", "[::1]:0")
+			return err == nil && ln.Close() == nil
+		}, 5*time.Second, time.Millisecond)
+	}
+}
+
+func TestDiagnoseHealthy(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	newNeighbour(t).veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	run(t, "ip", "link", "add", "asleep", "type", "veth", "peer", "name", "asleep2")
+	r := diagnose(t)
+	wantFindings(t, r)
+	assert.Equal(t, loopback.VerdictOK, r.Verdict)
+	assert.Empty(t, r.Absent)
+	assert.Empty(t, r.Misplaced)
+	assert.Equal(t, []loopback.InterfaceReport{{Name: "lo", Index: 1, Up: true, MTU: 65536, Addrs: []loopback.PlacedAddr{
+		{Interface: "lo", Addr: netip.MustParsePrefix("127.0.0.1/8"), Kind: loopback.KindIPv4},
+		{Interface: "lo", Addr: netip.MustParsePrefix("::1/128"), Kind: loopback.KindIPv6},
+	}}}, r.Interfaces)
+	for _, f := range []loopback.FamilyReport{r.IPv4, r.IPv6} {
+		assert.True(t, f.Bind.OK() && f.TCP.OK() && f.UDP.OK(), "%v", f)
+	}
+	for _, s := range r.Range {
+		assert.True(t, s.Bind.OK() && s.Connect.OK(), "%v", s)
+	}
+	require.Len(t, r.Wire, 3)
+	for _, w := range r.Wire {
+		assert.Empty(t, w.RouteLocalnet)
+		assert.Equal(t, w.Interface == "wire", w.Up)
+		if w.Up {
+			require.NotNil(t, w.Exposed)
+			assert.False(t, *w.Exposed)
+		} else {
+			assert.Nil(t, w.Exposed)
+		}
+	}
+	require.NotNil(t, r.Localhost)
+	assert.Equal(t, loopback.VerdictOK, r.Localhost.Verdict)
+}
+
+func TestDiagnoseLoDown(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	run(t, "ip", "link", "set", "lo", "down") // after up: nothing answers, ever
+	r := diagnose(t)
+	wantFindings(t, r, "LO-DOWN error")
+	assert.Equal(t, loopback.VerdictLoDown, r.Verdict)
+	assert.Contains(t, r.Findings[0].Evidence, "lo")
+	assert.True(t, r.IPv4.Bind.OK())
+	assert.Error(t, r.IPv4.TCP.Err)
+	assert.Error(t, r.IPv4.UDP.Err)
+	runFix(t, r.Findings[0])
+	wantFindings(t, diagnose(t))
+}
+
+func TestDiagnoseLoNeverUp(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	r := diagnose(t)
+	require.NotEmpty(t, r.Findings)
+	assert.Equal(t, "LO-DOWN error", string(r.Findings[0].Verdict)+" "+r.Findings[0].Level.String())
+}
+
+func TestDiagnoseLoRenamed(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	run(t, "ip", "link", "set", "lo", "down")
+	run(t, "ip", "link", "set", "lo", "name", "loop7")
+	run(t, "ip", "link", "set", "loop7", "up")
+	r := diagnose(t)
+	wantFindings(t, r, "LO-RENAMED info")
+	assert.Equal(t, loopback.VerdictOK, r.Verdict)
+	assert.Contains(t, r.Findings[0].Evidence, "loop7")
+	assert.Equal(t, "loop7", r.Interfaces[0].Name)
+	runFix(t, r.Findings[0])
+	wantFindings(t, diagnose(t))
+}
+
+func TestDiagnoseNo127(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	r := diagnose(t)
+	wantFindings(t, r, "NO-IPV4 warn")
+	assert.ErrorIs(t, r.IPv4.Bind.Err, unix.EADDRNOTAVAIL)
+	assert.False(t, r.IPv4.TCP.Tried)
+	runFix(t, r.Findings[0])
+	wantFindings(t, diagnose(t))
+}
+
+func TestDiagnoseOnly127001(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	run(t, "ip", "addr", "add", "127.0.0.1/32", "dev", "lo")
+	r := diagnose(t)
+	wantFindings(t, r, "PARTIAL-127/8 warn")
+	assert.Contains(t, r.Findings[0].Message, "only 127.0.0.1")
+	assert.Contains(t, r.Findings[0].Evidence, "127.0.0.2")
+	assert.True(t, r.Range[0].Connect.OK())
+	assert.ErrorIs(t, r.Range[1].Bind.Err, unix.EADDRNOTAVAIL)
+	runFix(t, r.Findings[0])
+	wantFindings(t, diagnose(t))
+}
+
+func TestDiagnosePart127(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
+	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	r := diagnose(t)
+	wantFindings(t, r, "PARTIAL-127/8 warn")
+	assert.Contains(t, r.Findings[0].Message, "part of")
+	assert.NotContains(t, r.Findings[0].Evidence, "127.0.0.2")
+	assert.Contains(t, r.Findings[0].Evidence, "127.1.2.3")
+}
+
+func TestDiagnoseIPv6Off(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+	r := diagnose(t)
+	wantFindings(t, r, "NO-IPV6 warn") // as long as the hosts file has ::1
+	assert.Equal(t, "net.ipv6.conf.lo.disable_ipv6=1", r.IPv6.Cause)
+	assert.Contains(t, r.Findings[0].Evidence, r.IPv6.Cause)
+	assert.Contains(t, r.Findings[0].Evidence, "hosts:2")
+	assert.ErrorIs(t, r.IPv6.Bind.Err, unix.EADDRNOTAVAIL)
+	runFix(t, r.Findings[0])
+	wantFindings(t, diagnose(t))
+}
+
+func TestDiagnoseIPv6OffAndUnclaimed(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	etcFile(t, "hosts", "127.0.0.1 localhost\n")
+	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+	r := diagnose(t)
+	wantFindings(t, r, "NO-IPV6 info")
+	assert.Equal(t, loopback.VerdictOK, r.Verdict)
+}
+
+func TestDiagnoseSmallMTU(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	run(t, "ip", "link", "set", "lo", "mtu", "1000")
+	r := diagnose(t)
+	wantFindings(t, r, "NO-IPV6 warn")
+	assert.Contains(t, r.Findings[0].Evidence, "1280")
+	runFix(t, r.Findings[0])
+	wantFindings(t, diagnose(t))
+}
+
+func TestDiagnoseMisplaced(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	newNeighbour(t).veth(t, "wire", "127.5.0.1/24", "theirs", "127.5.0.2/24")
+	run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+	run(t, "ip", "addr", "add", "fe80::1/64", "dev", "lo", "nodad") // as on macOS: no finding
+	r := diagnose(t)
+	wantFindings(t, r, "LOOPBACK-OFF-LO warn", "FOREIGN-ON-LO info")
+	assert.ElementsMatch(t, []loopback.PlacedAddr{
+		{Interface: "wire", Addr: netip.MustParsePrefix("127.5.0.1/24"), Kind: loopback.KindIPv4},
+		{Interface: "lo", Addr: netip.MustParsePrefix("203.0.113.5/32"), Kind: loopback.KindNone},
+	}, r.Misplaced)
+	assert.Contains(t, r.Findings[0].Evidence, "127.5.0.1/24 on wire")
+	assert.Contains(t, r.Findings[1].Evidence, "203.0.113.5/32 on lo")
+	runFix(t, r.Findings[0])
+	run(t, "ip", "addr", "del", "203.0.113.5/32", "dev", "lo")
+	wantFindings(t, diagnose(t))
+}
+
+func TestDiagnoseLocalhost(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	etcFile(t, "hosts", "127.0.0.1 other\n192.0.2.2 localhost\n::1 localhost\n")
+	r := diagnose(t)
+	assert.Equal(t, loopback.VerdictNotLoopback, r.Verdict, "%v", r)
+	assert.Equal(t, loopback.LevelError, r.Findings[0].Level)
+	assert.Contains(t, r.Findings[0].Evidence, "hosts:2")
+	require.NotNil(t, r.Localhost)
+	assert.Equal(t, loopback.VerdictNotLoopback, r.Localhost.Verdict)
+}
+
+// A DNS server that never answers, a loopback interface that drops everything,
+// and a route to nowhere: all at once, in less than two seconds.
+func TestDiagnoseBroken(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	etcFile(t, "hosts", "")
+	run(t, "ip", "addr", "add", "192.0.2.53/32", "dev", "lo")
+	silent, err := net.ListenPacket("udp", "192.0.2.53:53")
+	require.NoError(t, err)
+	defer silent.Close()
+	etcFile(t, "resolv.conf", "nameserver 192.0.2.53\noptions timeout:30 attempts:5\n")
+	for _, family := range []string{"ip", "ip6"} {
+		run(t, "nft", "add", "table", family, "t")
+		run(t, "nft", "add", "chain", family, "t", "c", "{ type filter hook input priority 0; }")
+	}
+	run(t, "nft", "add", "rule", "ip", "t", "c", "ip", "daddr", "127.0.0.0/8", "drop")
+	run(t, "nft", "add", "rule", "ip6", "t", "c", "ip6", "daddr", "::1", "drop")
+	r := diagnose(t)
+	wantFindings(t, r, "UNREACHABLE error", "UNREACHABLE error", "LOOKUP-FAILED warn", "FOREIGN-ON-LO info")
+	assert.Contains(t, r.Findings[0].Fix, "packet filter")
+	assert.Equal(t, loopback.VerdictLookupFailed, r.Localhost.Verdict)
+}
+
+// One family that a packet filter drops is a warning: the other serves.
+func TestDiagnoseDropped(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	run(t, "nft", "add", "table", "ip6", "t")
+	run(t, "nft", "add", "chain", "ip6", "t", "c", "{ type filter hook input priority 0; }")
+	run(t, "nft", "add", "rule", "ip6", "t", "c", "udp", "dport", "1-65535", "drop")
+	r := diagnose(t)
+	wantFindings(t, r, "UNREACHABLE warn")
+	assert.Contains(t, r.Findings[0].Evidence, "TCP: ok")
+	assert.Contains(t, r.Findings[0].Message, "::1")
+}
+
+func TestDiagnoseLeavesNothing(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
+	newNeighbour(t).veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	state := func() string {
+		fds, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		s := strconv.Itoa(len(fds)) + " descriptors\n"
+		s += run(t, "ip", "addr") + run(t, "ip", "rule") + run(t, "ip", "route", "show", "table", "all")
+		s += run(t, "sh", "-c", "grep -r . /proc/sys/net/ipv4/conf")
+		return s + run(t, "sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 | grep -v ' 06 '")
+	}
+	diagnose(t) // whatever is opened once and for all, such as the poller's
+	goroutines := runtime.NumGoroutine()
+	before := state()
+	diagnose(t)
+	assert.Equal(t, before, state())
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, before %d", runtime.NumGoroutine(), goroutines)
+		}
+	}
+}
+
+// What the report says about the wire must be what packets do: a neighbour
+// sends datagrams to 127.0.0.1 from each of its addresses, and opens a
+// connection.
+func TestDiagnoseWire(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	n := newNeighbour(t)
+	n.veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	run(t, "ip", "link", "add", "other", "type", "veth", "peer", "name", "far")
+	run(t, "ip", "link", "set", "far", "up")
+	run(t, "ip", "addr", "add", "10.1.0.1/24", "dev", "other")
+	run(t, "ip", "link", "set", "other", "up")
+
+	// The neighbour sends 127.0.0.1 out on the link, and takes it from there.
+	n.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	n.run(t, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet")
+	sources := []string{"10.0.0.2", "192.0.2.1", "127.0.0.2", "10.9.0.1", "127.5.0.2"}
+	for _, src := range sources[1:] {
+		n.run(t, "ip", "addr", "add", src+"/32", "dev", "theirs")
+	}
+	n.run(t, "ip", "route", "add", "10.0.0.1/32", "dev", "theirs", "src", "10.0.0.2")
+	n.run(t, "ip", "route", "add", "127.0.0.1/32", "via", "10.0.0.1", "dev", "theirs", "src", "10.0.0.2")
+
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer udp.Close()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+
+	// arrived returns from which of the sources datagrams arrive.
+	var round byte
+	arrived := func() []netip.Addr {
+		round++
+		n.do(func() {
+			for _, src := range sources {
+				d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(src)}}
+				c, err := d.Dial("udp4", udp.LocalAddr().String())
+				if !assert.NoError(t, err, src) {
+					continue
+				}
+				_, err = c.Write([]byte{round})
+				assert.NoError(t, err, src)
+				c.Close()
+			}
+		})
+		got := []netip.Addr{}
+		require.NoError(t, udp.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
+		for buf := make([]byte, 10); ; {
+			_, from, err := udp.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+				return got
+			}
+			if buf[0] == round {
+				got = append(got, from.Addr().Unmap())
+			}
+		}
+	}
+	// connects reports whether a connection from 10.0.0.2 gets through.
+	connects := func(address string) (ok bool) {
+		n.do(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			var d net.Dialer
+			if c, err := d.DialContext(ctx, "tcp4", address); err == nil {
+				c.Close()
+				ok = true
+			}
+		})
+		return ok
+	}
+
+	set := func(kv ...string) func() {
+		return func() {
+			for i := 0; i < len(kv); i += 2 {
+				sysctl(t, "net/ipv4/conf/"+kv[i], kv[i+1])
+			}
+		}
+	}
+	ip := func(args ...string) func() { return func() { run(t, "ip", args...) } }
+	all := []string{"10.0.0.2", "192.0.2.1", "127.0.0.2", "10.9.0.1", "127.5.0.2"}
+	for _, tt := range []struct {
+		name  string
+		begin []func()
+		end   []func()
+		want  []string // what arrives
+	}{
+		{"ordinary", nil, nil, nil},
+		{"on the device", []func(){set("wire/route_localnet", "1")}, nil, all},
+		{"on all", []func(){set("all/route_localnet", "1")}, nil, all},
+		{"on another device", []func(){set("other/route_localnet", "1")}, nil, nil},
+		{"on default", []func(){set("default/route_localnet", "1")}, nil, nil},
+		{"on lo", []func(){set("lo/route_localnet", "1")}, nil, nil},
+		{"strict rp_filter", []func(){set("wire/route_localnet", "1", "wire/rp_filter", "1")}, nil, []string{"10.0.0.2"}},
+		{"strict rp_filter on all", []func(){set("all/route_localnet", "1", "all/rp_filter", "1")}, nil, []string{"10.0.0.2"}},
+		{"strict, default route",
+			[]func(){set("wire/route_localnet", "1", "wire/rp_filter", "1"), ip("route", "add", "default", "via", "10.0.0.2")},
+			[]func(){ip("route", "del", "default")},
+			[]string{"10.0.0.2", "192.0.2.1", "10.9.0.1"}},
+		{"loose rp_filter, no default route",
+			[]func(){set("wire/route_localnet", "1", "wire/rp_filter", "2")}, nil, []string{"10.0.0.2"}},
+		{"loose rp_filter, default route elsewhere",
+			[]func(){set("wire/route_localnet", "1", "wire/rp_filter", "2"), ip("route", "add", "default", "via", "10.1.0.2")},
+			[]func(){ip("route", "del", "default")},
+			[]string{"10.0.0.2", "192.0.2.1", "10.9.0.1"}},
+		{"strict, the network of the link is elsewhere",
+			[]func(){set("wire/route_localnet", "1", "wire/rp_filter", "1"),
+				ip("addr", "del", "10.0.0.1/24", "dev", "wire"), ip("addr", "add", "10.0.0.1/32", "dev", "wire")},
+			[]func(){ip("addr", "del", "10.0.0.1/32", "dev", "wire"), ip("addr", "add", "10.0.0.1/24", "dev", "wire")},
+			nil},
+		{"strict, only a routed network",
+			[]func(){set("wire/route_localnet", "1", "wire/rp_filter", "1"),
+				ip("addr", "del", "10.0.0.1/24", "dev", "wire"), ip("addr", "add", "10.0.0.1/32", "dev", "wire"),
+				ip("route", "add", "10.9.0.0/24", "dev", "wire")},
+			[]func(){ip("addr", "del", "10.0.0.1/32", "dev", "wire"), ip("addr", "add", "10.0.0.1/24", "dev", "wire")},
+			[]string{"10.9.0.1"}},
+		{"strict, 127.5.0.0/24 on the link",
+			[]func(){set("wire/route_localnet", "1", "wire/rp_filter", "1"), ip("addr", "add", "127.5.0.1/24", "dev", "wire")},
+			[]func(){ip("addr", "del", "127.5.0.1/24", "dev", "wire")},
+			[]string{"10.0.0.2", "127.5.0.2"}},
+		{"127.0.0.1/8 on the link, too",
+			[]func(){ip("addr", "add", "127.0.0.1/8", "dev", "wire")},
+			[]func(){ip("addr", "del", "127.0.0.1/8", "dev", "wire")},
+			nil},
+	} {
+		for _, f := range tt.begin {
+			f()
+		}
+		want := []netip.Addr{}
+		for _, s := range tt.want {
+			want = append(want, netip.MustParseAddr(s))
+		}
+		got := arrived()
+		assert.ElementsMatch(t, want, got, "%s: datagrams", tt.name)
+		r := diagnose(t)
+		i := slices.IndexFunc(r.Wire, func(w loopback.WireReport) bool { return w.Interface == "wire" })
+		require.GreaterOrEqual(t, i, 0)
+		w := r.Wire[i]
+		require.NotNil(t, w.Exposed, tt.name)
+		assert.Equal(t, len(got) > 0, *w.Exposed, "%s: the report, which has %v", tt.name, w.From)
+		if tt.name != "on another device" { // which nobody sends from
+			assert.Equal(t, len(got) > 0, r.Verdict == loopback.VerdictWire, "%s: the verdict, %v", tt.name, r.Verdict)
+		}
+		for _, src := range w.From { // of those the report asked about
+			assert.Contains(t, got, src, "%s: in the report, but no datagram came", tt.name)
+		}
+		for _, src := range []string{"10.0.0.2", "192.0.2.1", "127.0.0.2"} { // and those it always asks about
+			src := netip.MustParseAddr(src)
+			if slices.Contains(got, src) {
+				assert.Contains(t, w.From, src, "%s: a datagram came, but it is not in the report", tt.name)
+			}
+		}
+		if slices.Contains(got, netip.MustParseAddr("10.0.0.2")) {
+			assert.True(t, connects(ln.Addr().String()), "%s: a connection", tt.name)
+			assert.Contains(t, r.Findings[0].Evidence, "wire from ")
+		}
+		for _, f := range tt.end {
+			f()
+		}
+		for _, dev := range []string{"all", "default", "wire", "other", "lo"} {
+			set(dev+"/route_localnet", "0", dev+"/rp_filter", "0")()
+		}
+	}
+
+	// A redirection needs the same permission, and shows the same.
+	run(t, "nft", "add", "table", "ip", "nat")
+	run(t, "nft", "add", "chain", "ip", "nat", "pre", "{ type nat hook prerouting priority -100; }")
+	run(t, "nft", "add", "rule", "ip", "nat", "pre", "tcp", "dport", "80", "dnat", "to", ln.Addr().String())
+	assert.False(t, connects("10.0.0.1:80"))
+	assert.NotEqual(t, loopback.VerdictWire, diagnose(t).Verdict)
+	sysctl(t, "net/ipv4/conf/wire/route_localnet", "1")
+	assert.True(t, connects("10.0.0.1:80"))
+	r := diagnose(t)
+	assert.Equal(t, loopback.VerdictWire, r.Verdict)
+
+	// The fix fixes it.
+	runFix(t, r.Findings[0])
+	assert.False(t, connects("10.0.0.1:80"))
+	wantFindings(t, diagnose(t))
+
+	// A device that is down is not asked.
+	sysctl(t, "net/ipv4/conf/wire/route_localnet", "1")
+	run(t, "ip", "link", "set", "wire", "down")
+	wantFindings(t, diagnose(t), "ROUTE-LOCALNET info")
+}

@@ -1,0 +1,171 @@
+package loopback
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// String returns the report as a page for a person: the verdict, the findings,
+// and the facts that they rest on.
+func (r *Report) String() string {
+	var b strings.Builder
+	hang(&b, fmt.Sprintf("loopback: %s  ", r.Verdict), r.headline())
+	if len(r.Findings) > 0 {
+		b.WriteString("\nfindings\n")
+	}
+	for _, f := range r.Findings {
+		hang(&b, fmt.Sprintf("  %-5v  ", f.Level), string(f.Verdict)+": "+f.Message)
+		if f.Evidence != "" {
+			hang(&b, "         seen: ", f.Evidence)
+		}
+		if f.Fix != "" {
+			hang(&b, "         fix:  ", f.Fix)
+		}
+	}
+
+	section := func(heading, part string, known bool, rows [][]string) {
+		b.WriteString("\n" + heading + "\n")
+		switch {
+		case !known:
+			hang(&b, "  not known: ", r.reason(part))
+		case len(rows) == 0:
+			b.WriteString("  none\n")
+		default:
+			b.WriteString(align(rows))
+		}
+	}
+	section("interfaces", "interfaces", r.Interfaces != nil, r.interfaceRows())
+	section("round trips", "", true, r.tripRows())
+	section("packets from other machines to 127.0.0.1", "wire", r.Wire != nil, r.wireRows())
+	if l := r.Localhost; l == nil {
+		section("localhost", "localhost", false, nil)
+	} else {
+		var rows [][]string
+		for _, a := range l.Answers {
+			rows = append(rows, []string{a.Addr.String(), a.Source, a.state()})
+		}
+		section("localhost", "localhost", true, rows)
+		dial, listen := "nothing", "nothing"
+		if len(l.Dial) > 0 {
+			dial = list(l.Dial, ", then ", netip.Addr.String)
+		}
+		if l.Listen.IsValid() {
+			listen = l.Listen.String()
+		}
+		hang(&b, "  net.Dial tries    ", dial)
+		hang(&b, "  net.Listen binds  ", listen)
+	}
+	return b.String()
+}
+
+// headline returns the sentence of the first line.
+func (r *Report) headline() string {
+	if r.Verdict != VerdictOK && len(r.Findings) > 0 {
+		return r.Findings[0].Message
+	}
+	s := "127.0.0.1 and ::1 work"
+	switch {
+	case !r.IPv4.works() && !r.IPv6.works():
+		s = ""
+	case !r.IPv6.works():
+		s = "127.0.0.1 works"
+	case !r.IPv4.works():
+		s = "::1 works"
+	}
+	if s != "" && r.Wire != nil {
+		s += ", and routing keeps other machines out"
+	}
+	return s
+}
+
+// reason returns why a part of the report is absent.
+func (r *Report) reason(part string) string {
+	for _, a := range r.Absent {
+		if a.Part == part {
+			return a.Reason
+		}
+	}
+	return ""
+}
+
+func (r *Report) interfaceRows() (rows [][]string) {
+	for _, i := range r.Interfaces {
+		state := "down"
+		if i.Up {
+			state = "up"
+		}
+		rows = append(rows, []string{i.Name, fmt.Sprintf("%s, index %d, MTU %d", state, i.Index, i.MTU)})
+		for _, a := range i.Addrs {
+			kind := a.Kind.String()
+			if !a.Kind.IsLoopback() {
+				kind = "not loopback"
+			}
+			rows = append(rows, []string{"", fmt.Sprintf("%-18v  %s", a.Addr, kind)})
+		}
+	}
+	for _, a := range r.Misplaced {
+		if a.Kind.IsLoopback() {
+			rows = append(rows, []string{a.Interface, fmt.Sprintf("%-18v  %v, but not a loopback interface", a.Addr, a.Kind)})
+		}
+	}
+	return rows
+}
+
+func (r *Report) tripRows() [][]string {
+	rows := [][]string{{"", "bind", "TCP", "UDP"}}
+	for _, f := range []FamilyReport{r.IPv4, r.IPv6} {
+		row := []string{f.Addr.String(), f.Bind.String()}
+		if f.Bind.OK() {
+			row = append(row, f.TCP.String(), f.UDP.String())
+		}
+		rows = append(rows, row)
+	}
+	n := 0
+	for _, s := range r.Range {
+		if s.works() {
+			n++
+		}
+	}
+	return append(rows, []string{"127.0.0.0/8", fmt.Sprintf("%d of %d addresses work", n, len(r.Range))})
+}
+
+func (r *Report) wireRows() (rows [][]string) {
+	var out, down []string
+	for _, w := range r.Wire {
+		switch {
+		case w.Exposed == nil:
+			down = append(down, w.Interface)
+		case *w.Exposed:
+			rows = append(rows, []string{"let in", wireEvidence(w)})
+		default:
+			out = append(out, w.Interface)
+		}
+	}
+	text := func(s string) string { return s }
+	if len(out) > 0 {
+		rows = append(rows, []string{"kept out", list(out, ", ", text)})
+	}
+	if len(down) > 0 {
+		rows = append(rows, []string{"not asked", list(down, ", ", text) + " (down)"})
+	}
+	return rows
+}
+
+// hang adds text behind a label, wrapped at 80 columns where there are spaces
+// and indented to the label.
+func hang(b *strings.Builder, label, text string) {
+	line := label
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case len(line)+1+len(word) > 80:
+			b.WriteString(line + "\n")
+			line = strings.Repeat(" ", len(label))
+		default:
+			line += " "
+		}
+		line += word
+	}
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
+}
