@@ -16,11 +16,11 @@ func BenchmarkAddrs(b *testing.B) {
 		name string
 		f    func() int
 	}{
-		{"loopback", walkAddrs},
-		{"Next", walkNext},
-		{"AddrFrom4", walkAddrFrom4},
-		{"Next+Contains", walkContains},
-		{"netipx.Contains+Next", walkNetipx},
+		{"ours", walkAddrs},
+		{"peer=Next", walkNext},
+		{"peer=AddrFrom4", walkAddrFrom4},
+		{"peer=Next+Contains", walkContains},
+		{"peer=netipx.Contains+Next", walkNetipx},
 	} {
 		b.Run(walk.name, func(b *testing.B) {
 			for b.Loop() {
