@@ -419,11 +419,11 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 		b := Binding{Network: r.transport + familyOf(addr), Addr: netip.AddrPortFrom(addr, r.port), Ingress: g.rung, Err: note}
 		if err != nil {
 			at := net.TCPAddrFromAddrPort(b.Addr)
-			if op, ok := errors.AsType[*net.OpError](err); ok { // of a throwaway socket
+			if op, ok := err.(*net.OpError); ok { // of a throwaway socket
 				err = op.Err
 			}
 			b.Err = &net.OpError{Op: "listen", Net: b.Network, Addr: at, Err: err}
-			if !missing(err) {
+			if errors.Is(err, errors.ErrUnsupported) || !missing(err) {
 				return nil, nil, b.Err
 			}
 		}
@@ -448,7 +448,7 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 				socks = append(socks, s)
 				b.Addr, b.bound, port = at, true, at.Port()
 			case missing(err):
-				b.Ingress, b.Err = IngressAuto, err
+				b.Ingress, b.Err, b.bound = IngressAuto, err, false
 			default:
 				closeAll(socks)
 				return nil, err

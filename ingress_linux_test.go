@@ -1,0 +1,543 @@
+package loopback_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// servicePort is where the service of these tests listens; what belongs to the
+// test itself is elsewhere.
+const servicePort = "4000"
+
+// A stage is two machines on one wire: the host, which runs the service, and
+// the outside, which tries to get at it. The host is 10.0.0.1 and fd00::1, the
+// outside 10.0.0.2 and fd00::2.
+type stage struct {
+	host, outside *neighbour
+	echo          *net.UDPConn // of the host, on its wire: for sync
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{host: newNeighbour(t), outside: newNeighbour(t)}
+	s.host.run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", s.outside.path)
+	for i, n := range []*neighbour{s.host, s.outside} {
+		last := string(rune('1' + i))
+		n.run(t, "ip", "addr", "add", "10.0.0."+last+"/24", "dev", "wire")
+		n.run(t, "ip", "addr", "add", "fd00::"+last+"/64", "dev", "wire", "nodad")
+		n.run(t, "ip", "link", "set", "wire", "up")
+		n.sysctl(t, "net/ipv4/conf/all/rp_filter", "0")
+		n.sysctl(t, "net/ipv4/conf/wire/rp_filter", "0")
+	}
+	var err error
+	s.host.do(func() { s.echo, err = net.ListenUDP("udp", &net.UDPAddr{Port: 4001}) })
+	require.NoError(t, err)
+	t.Cleanup(func() { s.echo.Close() })
+	go func() {
+		b := make([]byte, 1)
+		for {
+			n, from, err := s.echo.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			s.echo.WriteToUDPAddrPort(b[:n], from)
+		}
+	}()
+	return s
+}
+
+func (n *neighbour) sysctl(t *testing.T, name, value string) {
+	t.Helper()
+	var err error
+	n.do(func() { err = os.WriteFile("/proc/sys/"+name, []byte(value), 0) })
+	require.NoError(t, err)
+}
+
+// routeLocalnet lets the wire into 127.0.0.0/8 on a machine: conf is "all" or
+// a device.
+func (n *neighbour) routeLocalnet(t *testing.T, conf string) {
+	t.Helper()
+	n.sysctl(t, "net/ipv4/conf/"+conf+"/route_localnet", "1")
+}
+
+// aim makes the outside send what is for 127.0.0.1 and ::1 to the host.
+func (s *stage) aim(t *testing.T) {
+	t.Helper()
+	s.outside.routeLocalnet(t, "all")
+	s.outside.run(t, "ip", "addr", "flush", "dev", "lo")
+	s.outside.run(t, "ip", "route", "add", "127.0.0.1", "via", "10.0.0.1", "src", "10.0.0.2")
+	s.outside.run(t, "ip", "-6", "route", "add", "::1", "via", "fd00::1", "src", "fd00::2")
+}
+
+// nat loads rules into the host, with hooks pre (in the place of DNAT) and in
+// (of SNAT); family is ip or ip6.
+func (s *stage) nat(t *testing.T, family string, pre, in string) {
+	t.Helper()
+	s.host.run(t, "nft", "table "+family+" nat {\n"+
+		"chain pre { type nat hook prerouting priority -100; "+pre+"; }\n"+
+		"chain in { type nat hook input priority 100; "+in+"; }\n}\n")
+}
+
+// sync returns when what the outside sent before is in the sockets of the
+// host: it sends a datagram of the family of at down the same wire, and waits
+// for its echo.
+func (s *stage) sync(t *testing.T, at string) {
+	t.Helper()
+	to := "10.0.0.1:4001"
+	if at == "::1" {
+		to = "[fd00::1]:4001"
+	}
+	var err error
+	s.outside.do(func() {
+		var c net.Conn
+		if c, err = net.Dial("udp", to); err != nil {
+			return
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err = c.Write([]byte{1}); err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+	})
+	require.NoError(t, err, "the wire")
+}
+
+// A service answers "served" to every connection and every datagram that the
+// package lets through to it.
+type service struct {
+	tcp    *loopback.Listener
+	udp    *loopback.PacketConn
+	events chan string // what was let through: "tcp", or "udp" and what it said
+}
+
+// serve starts the service on the host.
+func (s *stage) serve(t *testing.T, ingress loopback.Ingress) (*service, error) {
+	sv := &service{events: make(chan string, 100)}
+	lc := &loopback.ListenConfig{Ingress: ingress, OnReject: func(err error) { assert.ErrorIs(t, err, loopback.ErrRefused) }}
+	var err, uerr error
+	s.host.do(func() {
+		sv.tcp, err = lc.Listen(context.Background(), "tcp", ":"+servicePort)
+		sv.udp, uerr = lc.ListenPacket(context.Background(), "udp", ":"+servicePort)
+	})
+	if err := errors.Join(err, uerr); err != nil {
+		sv.close()
+		return nil, err
+	}
+	go func() {
+		for {
+			c, err := sv.tcp.Accept()
+			if err != nil {
+				return
+			}
+			sv.events <- "tcp"
+			c.Write([]byte("served"))
+			c.Close()
+		}
+	}()
+	go func() {
+		b := make([]byte, 16)
+		for {
+			n, from, err := sv.udp.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			sv.events <- "udp " + string(b[:n])
+			sv.udp.WriteToUDPAddrPort([]byte("served"), from)
+		}
+	}()
+	return sv, nil
+}
+
+func (sv *service) close() {
+	if sv.tcp != nil {
+		sv.tcp.Close()
+	}
+	if sv.udp != nil {
+		sv.udp.Close()
+	}
+}
+
+// call connects or sends to the service at an address, from another or any,
+// and returns the answer.
+func call(network, from, to, say string, timeout time.Duration) (string, error) {
+	d := net.Dialer{Timeout: timeout}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+		if network == "udp" {
+			d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(from)}
+		}
+	}
+	c, err := d.Dial(network, net.JoinHostPort(to, servicePort))
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(timeout))
+	if network == "udp" {
+		if _, err := c.Write([]byte(say)); err != nil {
+			return "", err
+		}
+	}
+	b := make([]byte, 16)
+	n, err := c.Read(b)
+	return string(b[:n]), err
+}
+
+// local is a client of the host itself, which must be served.
+func (s *stage) local(t *testing.T, network, to string) {
+	t.Helper()
+	var got string
+	var err error
+	s.host.do(func() { got, err = call(network, "", to, "local", 5*time.Second) })
+	require.NoError(t, err, "a local client, %s %s", network, to)
+	require.Equal(t, "served", got)
+}
+
+// An attack is one way to send something to the service from outside.
+type attack struct {
+	network  string // tcp or udp
+	from, to string // addresses
+	at       string // the address of the service that is meant: 127.0.0.1 or ::1
+	reaches  reach
+}
+
+// reach says what lets an attack through.
+type reach int
+
+const (
+	nobody    reach = iota // it is stopped before it gets to any socket
+	anyOnly                // IngressAny lets it through, a look at the remote address does not
+	remoteToo              // so does IngressRemote
+)
+
+// through reports whether an attack that reaches so far gets through a rung.
+func (r reach) through(ingress loopback.Ingress) bool {
+	return ingress == loopback.IngressAny && r >= anyOnly || ingress == loopback.IngressRemote && r >= remoteToo
+}
+
+// reached carries out an attack, and reports whether it got through to the
+// service. If it should, that is waited for.
+func (s *stage) reached(t *testing.T, sv *service, a attack, expected bool) bool {
+	t.Helper()
+	timeout := 100 * time.Millisecond // for what is dropped; the rest is refused at once
+	if expected {
+		timeout = 5 * time.Second
+	}
+	want := "tcp"
+	if a.network == "udp" {
+		want, timeout = "udp attack", time.Millisecond // no answer is waited for
+	}
+	for len(sv.events) > 0 { // of clients before
+		<-sv.events
+	}
+	var err error
+	s.outside.do(func() { _, err = call(a.network, a.from, a.to, "attack", timeout) })
+	if expected {
+		select {
+		case got := <-sv.events:
+			return assert.Equal(t, want, got)
+		case <-time.After(5 * time.Second):
+			t.Log("the attack:", err)
+			return false
+		}
+	}
+	// The service takes what waits in turn: when a later client has been
+	// served, it has seen all that came over the wire.
+	s.sync(t, a.at)
+	s.local(t, a.network, a.at)
+	seen := 0
+	for len(sv.events) > 0 {
+		if <-sv.events == want {
+			seen++
+		}
+	}
+	if a.network == "tcp" {
+		seen-- // the later client
+	}
+	return seen > 0
+}
+
+// TestIngress tries to get at a service on 127.0.0.1 and ::1 from another
+// machine, in every topology that is known to let the wire into loopback, and
+// some that look so. IngressAuto, IngressDevice and IngressCheck must stop all
+// of it and serve local clients; the column reaches is what happens without.
+func TestIngress(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for _, tt := range []struct {
+		name    string
+		setup   func(t *testing.T, s *stage)
+		attacks []attack
+		auto4   loopback.Ingress // what is left of IngressAuto for IPv4; Device if zero
+	}{
+		{
+			name: "ordinary host",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", nobody},
+				{"udp", "10.0.0.2", "127.0.0.1", "127.0.0.1", nobody},
+				{"tcp", "10.0.0.2", "10.0.0.1", "127.0.0.1", nobody},
+				{"udp", "10.0.0.2", "10.0.0.1", "127.0.0.1", nobody},
+				{"tcp", "fd00::2", "::1", "::1", nobody},
+				{"udp", "fd00::2", "::1", "::1", nobody},
+				{"tcp", "fd00::2", "fd00::1", "::1", nobody},
+				{"udp", "fd00::2", "fd00::1", "::1", nobody},
+			},
+		},
+		{
+			name: "route_localnet on all",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.routeLocalnet(t, "all")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+				{"tcp", "fd00::2", "::1", "::1", nobody},
+				{"udp", "fd00::2", "::1", "::1", nobody},
+			},
+		},
+		{
+			name: "route_localnet on the device",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.routeLocalnet(t, "wire")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+			},
+		},
+		{
+			name: "a spoofed 127.0.0.5",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.routeLocalnet(t, "wire")
+				s.outside.run(t, "ip", "addr", "add", "127.0.0.5/32", "dev", "wire")
+			},
+			attacks: []attack{
+				{"udp", "127.0.0.5", "127.0.0.1", "127.0.0.1", remoteToo},
+				{"tcp", "127.0.0.5", "127.0.0.1", "127.0.0.1", nobody}, // the answer stays on the host
+			},
+		},
+		{
+			name: "127.5.0.0/24 on the link",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.routeLocalnet(t, "wire")
+				s.host.run(t, "ip", "addr", "flush", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "::1/128", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "127.5.0.1/24", "dev", "wire")
+				s.outside.run(t, "ip", "addr", "add", "127.5.0.2/24", "dev", "wire")
+			},
+			attacks: []attack{
+				{"tcp", "127.5.0.2", "127.0.0.1", "127.0.0.1", remoteToo},
+				{"udp", "127.5.0.2", "127.0.0.1", "127.0.0.1", remoteToo},
+				{"tcp", "127.5.0.2", "127.5.0.1", "127.0.0.1", nobody},
+			},
+		},
+		{
+			name: "DNAT",
+			setup: func(t *testing.T, s *stage) {
+				s.host.routeLocalnet(t, "wire")
+				s.nat(t, "ip", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to 127.0.0.1", "")
+				s.nat(t, "ip6", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to ::1", "")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "10.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "10.0.0.2", "10.0.0.1", "127.0.0.1", anyOnly},
+				{"tcp", "fd00::2", "fd00::1", "::1", nobody},
+				{"udp", "fd00::2", "fd00::1", "::1", nobody},
+			},
+		},
+		{
+			name: "DNAT and SNAT",
+			setup: func(t *testing.T, s *stage) {
+				s.host.routeLocalnet(t, "wire")
+				s.nat(t, "ip", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to 127.0.0.1",
+					"iifname wire ip daddr 127.0.0.1 snat to 127.0.0.1")
+				s.nat(t, "ip6", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to ::1",
+					"iifname wire ip6 daddr ::1 snat to ::1")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "10.0.0.1", "127.0.0.1", remoteToo},
+				{"udp", "10.0.0.2", "10.0.0.1", "127.0.0.1", remoteToo},
+				{"tcp", "fd00::2", "fd00::1", "::1", nobody},
+				{"udp", "fd00::2", "fd00::1", "::1", nobody},
+			},
+		},
+		{
+			name: "another address on lo", // reaches wildcards that are bound to lo, not 127.0.0.1
+			setup: func(t *testing.T, s *stage) {
+				s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo")
+				s.outside.run(t, "ip", "route", "add", "203.0.113.5", "via", "10.0.0.1")
+				s.outside.run(t, "ip", "route", "add", "fd05::5", "via", "fd00::1")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "203.0.113.5", "127.0.0.1", nobody},
+				{"udp", "10.0.0.2", "203.0.113.5", "127.0.0.1", nobody},
+				{"tcp", "fd00::2", "fd05::5", "::1", nobody},
+				{"udp", "fd00::2", "fd05::5", "::1", nobody},
+			},
+		},
+		{
+			name: "an AnyIP route",
+			setup: func(t *testing.T, s *stage) {
+				s.host.run(t, "ip", "route", "add", "local", "203.0.113.0/24", "dev", "lo")
+				s.host.run(t, "ip", "route", "add", "local", "fd05::/64", "dev", "lo")
+				s.outside.run(t, "ip", "route", "add", "203.0.113.0/24", "via", "10.0.0.1")
+				s.outside.run(t, "ip", "route", "add", "fd05::/64", "via", "fd00::1")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "203.0.113.9", "127.0.0.1", nobody},
+				{"udp", "10.0.0.2", "203.0.113.9", "127.0.0.1", nobody},
+				{"tcp", "fd00::2", "fd05::9", "::1", nobody},
+				{"udp", "fd00::2", "fd05::9", "::1", nobody},
+			},
+		},
+		{
+			name: "127.0.0.1 on the wire, then on lo",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
+				s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", nobody},
+				{"udp", "10.0.0.2", "127.0.0.1", "127.0.0.1", nobody},
+			},
+			auto4: loopback.IngressRemote,
+		},
+		{
+			name: "127.0.0.1 on the wire alone, route_localnet",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.routeLocalnet(t, "wire")
+				s.host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+			},
+			auto4: loopback.IngressRemote,
+		},
+		{
+			name: "::1 routed by the wire, DNAT",
+			setup: func(t *testing.T, s *stage) {
+				s.host.run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local", "metric", "1")
+				s.nat(t, "ip6", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to ::1", "")
+			},
+			attacks: []attack{
+				{"tcp", "fd00::2", "fd00::1", "::1", anyOnly},
+				{"udp", "fd00::2", "fd00::1", "::1", anyOnly},
+			},
+		},
+		{
+			name: "::1 routed by the wire, DNAT and SNAT",
+			setup: func(t *testing.T, s *stage) {
+				s.host.run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local", "metric", "1")
+				s.nat(t, "ip6", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to ::1",
+					"iifname wire ip6 daddr ::1 snat to ::1")
+			},
+			attacks: []attack{
+				{"tcp", "fd00::2", "fd00::1", "::1", remoteToo},
+				{"udp", "fd00::2", "fd00::1", "::1", remoteToo},
+			},
+		},
+		{
+			name: "lo renamed",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.routeLocalnet(t, "wire")
+				s.host.run(t, "ip", "link", "set", "lo", "down")
+				s.host.run(t, "ip", "link", "set", "lo", "name", "inner")
+				s.host.run(t, "ip", "link", "set", "inner", "up")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStage(t)
+			tt.setup(t, s)
+			for _, ingress := range []loopback.Ingress{
+				loopback.IngressAny, loopback.IngressRemote, loopback.IngressCheck, loopback.IngressDevice, loopback.IngressAuto,
+			} {
+				sv, err := s.serve(t, ingress)
+				if tt.auto4 != 0 && (ingress == loopback.IngressCheck || ingress == loopback.IngressDevice) {
+					require.ErrorIs(t, err, errors.ErrUnsupported)
+					assert.ErrorContains(t, err, "ingress "+ingress.String()+": ")
+					continue
+				}
+				require.NoError(t, err, "%v", ingress)
+				for _, a := range tt.attacks {
+					want := a.reaches.through(ingress)
+					assert.Equal(t, want, s.reached(t, sv, a, want), "ingress %v: reached by %+v", ingress, a)
+				}
+				for _, at := range both {
+					s.local(t, "tcp", at)
+					s.local(t, "udp", at)
+				}
+				for _, b := range append(sv.tcp.Bindings(), sv.udp.Bindings()...) {
+					want := ingress
+					if want == loopback.IngressAuto {
+						want = loopback.IngressDevice
+					}
+					if ingress == loopback.IngressAuto && tt.auto4 != 0 && b.Addr.Addr().Is4() {
+						want = tt.auto4
+						assert.ErrorContains(t, b.Err, "ingress device: ")
+						assert.ErrorContains(t, b.Err, "ingress check: ")
+						assert.ErrorContains(t, b.Err, "forge")
+					} else {
+						assert.NoError(t, b.Err)
+					}
+					assert.Equal(t, want, b.Ingress, "%v", b)
+				}
+				sv.close()
+			}
+		})
+	}
+}
+
+// TestIngressRoutingChanges lets the wire in after Listen, which must not
+// matter: nothing that was found out at Listen is relied on.
+func TestIngressRoutingChanges(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for _, ingress := range []loopback.Ingress{
+		loopback.IngressAny, loopback.IngressCheck, loopback.IngressDevice, loopback.IngressAuto,
+	} {
+		t.Run(ingress.String(), func(t *testing.T) {
+			s := newStage(t)
+			s.aim(t)
+			sv, err := s.serve(t, ingress)
+			require.NoError(t, err)
+			defer sv.close()
+			s.host.routeLocalnet(t, "all")
+			for _, network := range []string{"tcp", "udp"} {
+				a := attack{network, "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly}
+				want := a.reaches.through(ingress)
+				assert.Equal(t, want, s.reached(t, sv, a, want), network)
+				s.local(t, network, "127.0.0.1")
+			}
+		})
+	}
+}
