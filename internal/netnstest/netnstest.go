@@ -34,6 +34,29 @@ import (
 // Call it in a top-level test, before anything else.
 func In(t *testing.T) bool {
 	t.Helper()
+	return in(t, &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	})
+}
+
+// InWithUsers is In without a user namespace: the users are those of the
+// machine, so processes of several can be started. The test must run as root.
+func InWithUsers(t *testing.T) bool {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to start processes of several users")
+	}
+	return in(t, &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		Pdeathsig:  syscall.SIGKILL,
+	})
+}
+
+func in(t *testing.T, attr *syscall.SysProcAttr) bool {
+	t.Helper()
 	const marker = "LOOPBACK_TEST_NAMESPACE"
 	if os.Getenv(marker) == t.Name() {
 		// Mounts of the test must not reach the machine.
@@ -55,12 +78,7 @@ func In(t *testing.T) bool {
 	}
 	cmd := exec.CommandContext(t.Context(), exe, args...)
 	cmd.Env = append(os.Environ(), marker+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
+	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Skipf("needs user and network namespaces: %v", err)
