@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -231,13 +232,14 @@ func (l *Listener) Bindings() []Binding { return slices.Clone(l.bindings) }
 // SetDeadline sets the time after which Accept fails with an error whose
 // Timeout is true; the zero Time is none.
 func (l *Listener) SetDeadline(t time.Time) error {
+	setDeadline := l.socks[0].SetDeadline
 	if l.mux != nil {
-		if err := l.mux.setDeadline(t); err != nil {
-			return l.opError("set", err)
-		}
-		return nil
+		setDeadline = l.mux.setDeadline
 	}
-	return l.socks[0].SetDeadline(t)
+	if err := setDeadline(t); err != nil {
+		return l.opError("set", err)
+	}
+	return nil
 }
 
 // Close stops listening on all addresses. Calls of Accept return; a
@@ -247,12 +249,9 @@ func (l *Listener) Close() error {
 	if l.closed.Swap(true) {
 		return l.opError("close", net.ErrClosed)
 	}
-	var err error
+	err := closeAll(l.socks) // first: a receive that waits on one ends
 	if l.mux != nil {
-		err = l.mux.close()
-	}
-	for _, s := range l.socks {
-		err = errors.Join(err, s.Close())
+		l.mux.close()
 	}
 	return err
 }
@@ -478,10 +477,12 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 	return socks, bindings, nil
 }
 
-func closeAll[S io.Closer](socks []S) {
+// closeAll closes the sockets and returns the first error.
+func closeAll[S io.Closer](socks []S) (err error) {
 	for _, s := range socks {
-		s.Close()
+		err = cmp.Or(err, s.Close())
 	}
+	return err
 }
 
 // boundTo returns the addresses of the bindings that are bound.

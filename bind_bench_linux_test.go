@@ -105,7 +105,7 @@ func benchAccept(b *testing.B, ln net.Listener, to netip.AddrPort) {
 }
 
 // connectOnce connects with a blocking socket and resets the connection.
-func connectOnce(b *testing.B, to netip.AddrPort) {
+func connectOnce(b testing.TB, to netip.AddrPort) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		b.Fatal(err)

@@ -16,11 +16,12 @@ type muxed struct {
 // received is what came out of one socket of a mux: a connection, a datagram,
 // or an error.
 type received struct {
-	sock int
-	conn *net.TCPConn
-	n    int
-	from netip.AddrPort
-	err  error
+	sock    int
+	conn    *net.TCPConn
+	n       int
+	from    netip.AddrPort
+	refused error // why the datagram is not let in
+	err     error
 }
 
 // A receiver takes the next connection or datagram from the socket with the

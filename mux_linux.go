@@ -108,5 +108,5 @@ func (m *mux) take(fd uintptr) bool {
 
 func (m *mux) setDeadline(t time.Time) error { return m.epoll.SetReadDeadline(t) }
 
-// close ends every next. It leaves the sockets to the caller.
-func (m *mux) close() error { return m.epoll.Close() }
+// close ends every next, after the caller has closed the sockets.
+func (m *mux) close() { m.epoll.Close() }

@@ -142,9 +142,9 @@ func (m *mux) setDeadline(t time.Time) error {
 	return nil
 }
 
-// close ends every next and drops what was kept for one. It leaves the
-// sockets to the caller, whose closing of them ends the receives.
-func (m *mux) close() error {
+// close ends every next and drops what was kept for one, after the caller has
+// closed the sockets and so ended the receives.
+func (m *mux) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
@@ -159,7 +159,7 @@ func (m *mux) close() error {
 				r.conn.Close()
 			}
 		default:
-			return nil
+			return
 		}
 	}
 }

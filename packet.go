@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -105,18 +106,10 @@ func unmap(ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// receive reads the next datagram from one socket that is let in.
+// receive reads a datagram from one socket.
 func (c *PacketConn) receive(i int, b []byte) received {
-	s := c.socks[i]
-	for {
-		n, from, refused, err := s.read(b)
-		if err != nil || refused == nil {
-			return received{sock: i, n: n, from: from, err: err}
-		}
-		if c.onReject != nil {
-			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: s.LocalAddr(), Addr: net.UDPAddrFromAddrPort(from), Err: refused})
-		}
-	}
+	n, from, refused, err := c.socks[i].read(b)
+	return received{sock: i, n: n, from: from, refused: refused, err: err}
 }
 
 // ReadFromUDPAddrPort waits for the next datagram that is let in, copies it
@@ -124,16 +117,23 @@ func (c *PacketConn) receive(i int, b []byte) received {
 // Refused datagrams do not end the wait. After Close the error wraps
 // [net.ErrClosed].
 func (c *PacketConn) ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error) {
-	var r received
-	if c.mux != nil {
-		r = c.mux.next(b)
-	} else {
-		r = c.receive(0, b)
+	for {
+		var r received
+		if c.mux != nil {
+			r = c.mux.next(b)
+		} else {
+			r = c.receive(0, b)
+		}
+		switch {
+		case r.err != nil:
+			return r.n, r.from, c.opError("read", r.err)
+		case r.refused == nil:
+			return r.n, r.from, nil
+		case c.onReject != nil:
+			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: c.socks[r.sock].LocalAddr(),
+				Addr: net.UDPAddrFromAddrPort(r.from), Err: r.refused})
+		}
 	}
-	if r.err != nil {
-		return r.n, r.from, c.opError("read", r.err)
-	}
-	return r.n, r.from, nil
 }
 
 // ReadFrom is ReadFromUDPAddrPort with a [*net.UDPAddr].
@@ -189,16 +189,17 @@ func (c *PacketConn) Bindings() []Binding { return slices.Clone(c.bindings) }
 
 // SetDeadline sets the deadlines of reading and of writing.
 func (c *PacketConn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+	return cmp.Or(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // SetReadDeadline sets the time after which reading fails with an error whose
 // Timeout is true; the zero Time is none.
 func (c *PacketConn) SetReadDeadline(t time.Time) error {
-	if c.mux == nil {
-		return c.socks[0].SetReadDeadline(t)
+	setDeadline := c.socks[0].SetReadDeadline
+	if c.mux != nil {
+		setDeadline = c.mux.setDeadline
 	}
-	if err := c.mux.setDeadline(t); err != nil {
+	if err := setDeadline(t); err != nil {
 		return c.opError("set", err)
 	}
 	return nil
@@ -207,11 +208,12 @@ func (c *PacketConn) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline sets the time after which writing fails with an error whose
 // Timeout is true; the zero Time is none.
 func (c *PacketConn) SetWriteDeadline(t time.Time) error {
-	var err error
 	for _, s := range c.socks {
-		err = errors.Join(err, s.SetWriteDeadline(t))
+		if err := s.SetWriteDeadline(t); err != nil {
+			return c.opError("set", err)
+		}
 	}
-	return err
+	return nil
 }
 
 // Close closes the sockets; reads return. A second Close is an error that
@@ -220,12 +222,9 @@ func (c *PacketConn) Close() error {
 	if c.closed.Swap(true) {
 		return c.opError("close", net.ErrClosed)
 	}
-	var err error
+	err := closeAll(c.socks) // first: a receive that waits on one ends
 	if c.mux != nil {
-		err = c.mux.close()
-	}
-	for _, s := range c.socks {
-		err = errors.Join(err, s.Close())
+		c.mux.close()
 	}
 	return err
 }

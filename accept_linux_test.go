@@ -1,0 +1,411 @@
+package loopback_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// inChild runs the calling test again in a process of its own, which is to
+// pass, started by the given command. It reports whether the caller is that
+// process.
+func inChild(t *testing.T, command ...string) bool {
+	t.Helper()
+	const marker = "LOOPBACK_TEST_CHILD"
+	if os.Getenv(marker) == t.Name() {
+		return true
+	}
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	args := append(command, exe, "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), marker+"="+t.Name())
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "--- PASS: "+t.Name()+" ")
+	return false
+}
+
+// What was accepted is still the kernel's to copy: io.Copy from a file is
+// sendfile(2), and from a connection splice(2). strace shows it.
+func TestCopyStaysInTheKernel(t *testing.T) {
+	const size = 1 << 20
+	if os.Getenv("LOOPBACK_TEST_CHILD") == "" {
+		exe, err := os.Executable()
+		require.NoError(t, err)
+		if out, err := exec.Command("strace", "-f", "-o", os.DevNull, exe, "-test.run=^$").CombinedOutput(); err != nil {
+			t.Skipf("needs strace: %v\n%s", err, out)
+		}
+		trace := filepath.Join(t.TempDir(), "trace")
+		inChild(t, "strace", "-f", "-qq", "-e", "trace=sendfile,splice", "-e", "signal=none", "-o", trace)
+		calls, err := os.ReadFile(trace)
+		require.NoError(t, err)
+		for _, call := range []string{"sendfile", "splice"} {
+			moved := 0
+			for _, m := range regexp.MustCompile(`\b`+call+`(?:\(| resumed).*= (\d+)`).FindAllSubmatch(calls, -1) {
+				n, err := strconv.Atoi(string(m[1]))
+				require.NoError(t, err)
+				moved += n
+			}
+			assert.GreaterOrEqual(t, moved, 2*size, "%s, of two listeners:\n%.3000s", call, calls)
+		}
+		return
+	}
+
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, bytes.Repeat([]byte("loopback"), size/8), 0o600))
+	for _, lc := range []*loopback.ListenConfig{{}, {Ingress: loopback.IngressCheck}} {
+		ln, err := lc.Listen(t.Context(), "tcp", ":0")
+		require.NoError(t, err)
+		defer ln.Close()
+		sink := func(c net.Conn) <-chan int64 {
+			n := make(chan int64, 1)
+			go func() {
+				got, _ := io.Copy(io.Discard, struct{ io.Reader }{c})
+				n <- got
+			}()
+			return n
+		}
+		pair := func() (client, server net.Conn) {
+			client = dial(t, ln.AddrPorts()[0])
+			server, err := ln.Accept()
+			require.NoError(t, err)
+			return client, server
+		}
+
+		f, err := os.Open(file)
+		require.NoError(t, err)
+		defer f.Close()
+		client, server := pair()
+		got := sink(client)
+		n, err := io.Copy(server, f)
+		require.NoError(t, err)
+		assert.EqualValues(t, size, n)
+		server.Close()
+		assert.EqualValues(t, size, wait(t, got))
+
+		from, proxyIn := pair()
+		to, proxyOut := pair()
+		got = sink(to)
+		go func() {
+			from.Write(bytes.Repeat([]byte("loopback"), size/8))
+			from.Close()
+		}()
+		n, err = io.Copy(proxyOut, proxyIn)
+		require.NoError(t, err)
+		assert.EqualValues(t, size, n)
+		proxyOut.Close()
+		assert.EqualValues(t, size, wait(t, got))
+	}
+}
+
+// What is not asked for stays in the kernel's queue.
+func TestNothingIsAcceptedUnasked(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		const each = 5
+		all := 0
+		queued := func() (n int) {
+			for _, ap := range ln.AddrPorts() {
+				n += acceptQueue(t, ap)
+			}
+			return n
+		}
+		for range each {
+			for _, to := range ln.AddrPorts() {
+				dial(t, to)
+				all++
+			}
+		}
+		await(t, func() bool { return queued() == all })
+		require.NoError(t, ln.SetDeadline(time.Now().Add(time.Hour))) // does not ask
+		for taken := 1; taken <= all; taken++ {
+			c, err := ln.Accept()
+			require.NoError(t, err)
+			defer c.Close()
+			require.Equal(t, all-taken, queued())
+		}
+		require.NoError(t, ln.SetDeadline(time.Now().Add(-time.Hour)))
+		_, err := ln.Accept()
+		requireTimeout(t, err)
+		dial(t, ln.AddrPorts()[0])
+		await(t, func() bool { return queued() == 1 }) // nobody waits any more
+	})
+}
+
+// acceptQueue returns how many connections wait to be accepted: proc(5),
+// /proc/net/tcp, rx_queue of a socket that listens.
+func acceptQueue(t *testing.T, ap netip.AddrPort) int {
+	t.Helper()
+	file, local := "/proc/net/tcp", ""
+	if ap.Addr().Is6() {
+		file += "6"
+	}
+	for word := range slices.Chunk(ap.Addr().AsSlice(), 4) {
+		local += fmt.Sprintf("%08X", binary.NativeEndian.Uint32(word))
+	}
+	local += fmt.Sprintf(":%04X", ap.Port())
+	table, err := os.ReadFile(file)
+	require.NoError(t, err)
+	for line := range strings.Lines(string(table)) {
+		const listening = "0A"
+		if f := strings.Fields(line); f[1] == local && f[3] == listening {
+			_, rx, _ := strings.Cut(f[4], ":")
+			n, err := strconv.ParseInt(rx, 16, 64)
+			require.NoError(t, err)
+			return int(n)
+		}
+	}
+	require.Fail(t, "it does not listen", "%v", ap)
+	return 0
+}
+
+// Without descriptors Accept fails, at once and with an error that servers
+// know as temporary; with descriptors it works again.
+func TestAcceptWithoutDescriptors(t *testing.T) {
+	if !inChild(t) {
+		return
+	}
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	limit.Cur = 200
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	exhaust := func() (free func()) {
+		var fds []int
+		for {
+			fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				require.ErrorIs(t, err, unix.EMFILE)
+				return func() {
+					for _, fd := range fds {
+						unix.Close(fd)
+					}
+				}
+			}
+			fds = append(fds, fd)
+		}
+	}
+
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		var clients []*net.TCPConn
+		for _, to := range ln.AddrPorts() {
+			clients = append(clients, dial(t, to), dial(t, to))
+		}
+		free := exhaust()
+		for range 10 {
+			c, err := ln.Accept()
+			assert.True(t, c == nil)
+			op, ok := err.(*net.OpError)
+			require.True(t, ok, "%T %v", err, err)
+			assert.Equal(t, "accept", op.Op)
+			assert.True(t, op.Temporary())
+			assert.False(t, op.Timeout())
+			assert.IsType(t, (*os.SyscallError)(nil), op.Err)
+			require.ErrorIs(t, err, syscall.EMFILE)
+		}
+		free()
+		for range clients {
+			c, err := ln.Accept()
+			require.NoError(t, err)
+			c.Close()
+		}
+	})
+
+	// net/http waits for longer and longer; it does not spin.
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		counted := &countingListener{Listener: ln, failed: make(chan struct{}, 1000)}
+		srv := &http.Server{
+			Handler:  http.NotFoundHandler(),
+			ErrorLog: log.New(io.Discard, "", 0),
+		}
+		client := dial(t, ln.AddrPorts()[0])
+		_, err := io.WriteString(client, "GET / HTTP/1.0\r\n\r\n")
+		require.NoError(t, err)
+		free := exhaust()
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(counted) }()
+		for range 5 { // 5, 10, 20, 40, 80 ms apart
+			wait(t, counted.failed)
+		}
+		assert.Less(t, counted.calls.Load(), int32(10))
+		free()
+		answer, err := io.ReadAll(client)
+		require.NoError(t, err)
+		assert.Contains(t, string(answer), "404")
+		require.NoError(t, srv.Close())
+		require.ErrorIs(t, wait(t, served), http.ErrServerClosed)
+	})
+}
+
+type countingListener struct {
+	net.Listener
+	calls  atomic.Int32
+	failed chan struct{}
+}
+
+func (l *countingListener) Accept() (net.Conn, error) {
+	l.calls.Add(1)
+	c, err := l.Listener.Accept()
+	if err != nil {
+		l.failed <- struct{}{}
+	}
+	return c, err
+}
+
+// Another process that has the socket may take the connection that Accept was
+// woken for. The other family is served all the same, and so is what comes.
+func TestAcceptAfterTheft(t *testing.T) {
+	shared := map[string]int{} // as in a process that inherited them
+	lc := loopback.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
+		return c.Control(func(fd uintptr) { shared[network], err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	}}
+	ln, err := lc.Listen(t.Context(), "tcp", ":0")
+	require.NoError(t, err)
+	defer ln.Close()
+	if len(ln.AddrPorts()) < 2 {
+		t.Skipf("needs both families: %v", ln.Bindings())
+	}
+	for _, fd := range shared {
+		defer unix.Close(fd)
+	}
+	steal := map[int]int{0: shared["tcp4"], 1: shared["tcp6"]}
+	var thefts atomic.Int32
+	loopback.BeforeReceive(ln, func(sock int) {
+		if fd, ok := steal[sock]; ok {
+			stolen, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+			if assert.NoError(t, err) {
+				thefts.Add(1)
+				unix.Close(stolen)
+			}
+		}
+	})
+
+	for victim := range 2 { // of whom every connection is stolen
+		other := 1 - victim
+		steal = map[int]int{victim: shared[[]string{"tcp4", "tcp6"}[victim]]}
+		for range 3 {
+			result := accepting(t, ln)
+			dial(t, ln.AddrPorts()[victim])
+			await(t, func() bool { return thefts.Load() > 0 })
+			thefts.Store(0)
+			start := time.Now()
+			client := dial(t, ln.AddrPorts()[other])
+			got := wait(t, result)
+			require.NoError(t, got.err)
+			assert.Equal(t, client.LocalAddr().String(), got.conn.RemoteAddr().String())
+			assert.Less(t, time.Since(start), 2*time.Second)
+			got.conn.Close()
+		}
+	}
+
+	// Close and the deadline do not wait for a connection that was stolen.
+	steal = map[int]int{0: shared["tcp4"]}
+	thefts.Store(0)
+	result := accepting(t, ln)
+	dial(t, ln.AddrPorts()[0])
+	await(t, func() bool { return thefts.Load() > 0 })
+	require.NoError(t, ln.Close())
+	requireClosed(t, wait(t, result).err)
+}
+
+// Accept on two families allocates what package net does on one.
+func TestAcceptAllocs(t *testing.T) {
+	var nc net.ListenConfig
+	nc.SetMultipathTCP(false)
+	peer, err := nc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer peer.Close()
+	ln := listen(t, ":0")
+	allocs := func(ln net.Listener, to netip.AddrPort) float64 {
+		return testing.AllocsPerRun(200, func() {
+			connectOnce(t, to)
+			c, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+		})
+	}
+	want := allocs(peer, netip.MustParseAddrPort(peer.Addr().String()))
+	assert.LessOrEqual(t, allocs(ln, ln.AddrPorts()[0]), want)
+}
+
+// A crowd that is let in by routing, but not here, is turned away one by one
+// while the server serves, and leaves nothing behind.
+func TestTenThousandRefused(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "addr", "add", "192.0.2.1/32", "dev", "lo")
+	run(t, "ip", "addr", "add", "2001:db8::1/128", "dev", "lo", "nodad")
+	strangers := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+	descriptors := func() int {
+		fds, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(fds)
+	}
+	dial(t, listen(t, ":0").AddrPorts()[0]) // the runtime opens its own, and keeps it
+	goroutines, fds := runtime.NumGoroutine(), descriptors()
+
+	const crowd = 10_000
+	var rejected atomic.Int32
+	var ln *loopback.Listener
+	lc := loopback.ListenConfig{OnReject: func(err error) {
+		rejected.Add(1)
+		op, ok := err.(*net.OpError)
+		if !assert.True(t, ok, "%T", err) {
+			return
+		}
+		assert.ErrorIs(t, err, loopback.ErrRefused)
+		assert.Equal(t, "accept", op.Op)
+		assert.Equal(t, "tcp", op.Net)
+		assert.Contains(t, ln.AddrPorts(), op.Source.(*net.TCPAddr).AddrPort())
+		assert.Contains(t, strangers, op.Addr.(*net.TCPAddr).AddrPort().Addr())
+	}}
+	ln, err := lc.Listen(t.Context(), "tcp", ":0")
+	require.NoError(t, err)
+	require.Len(t, ln.AddrPorts(), 2)
+	served := make(chan error, 1)
+	go func() { served <- http.Serve(ln, http.NotFoundHandler()) }()
+	for i := range crowd {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: strangers[i%2].AsSlice()}}
+		c, err := d.DialContext(t.Context(), "tcp", ln.AddrPorts()[i%2].String())
+		if err == nil {
+			c.SetReadDeadline(time.Now().Add(patience))
+			_, err = c.Read(make([]byte, 1))
+			c.Close()
+		}
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+	}
+	for _, to := range ln.AddrPorts() {
+		assert.Contains(t, get(t, http.DefaultClient, "http://"+to.String()), "404")
+	}
+	assert.EqualValues(t, crowd, rejected.Load())
+	http.DefaultClient.CloseIdleConnections()
+	require.NoError(t, ln.Close())
+	requireClosed(t, wait(t, served))
+	noMoreGoroutines(t, goroutines)
+	await(t, func() bool { return descriptors() <= fds })
+}

@@ -1,0 +1,572 @@
+package loopback_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// patience bounds the wait for what happens at once if the code is right.
+const patience = 10 * time.Second
+
+// eachListener runs a test on a listener of one address and on one of both
+// families, which accept in different ways.
+func eachListener(t *testing.T, test func(t *testing.T, ln *loopback.Listener)) {
+	t.Helper()
+	for _, address := range []string{"127.0.0.1:0", ":0"} {
+		name := "one"
+		if address == ":0" {
+			name = "both"
+		}
+		t.Run(name, func(t *testing.T) { test(t, listen(t, address)) })
+	}
+}
+
+// listen listens until the end of the test. It skips the test where ":0" does
+// not give two addresses.
+func listen(t *testing.T, address string) *loopback.Listener {
+	t.Helper()
+	ln, err := loopback.Listen("tcp", address)
+	require.NoError(t, err)
+	t.Cleanup(func() { ln.Close() })
+	if address == ":0" && len(ln.AddrPorts()) < 2 {
+		t.Skipf("needs both families: %v", ln.Bindings())
+	}
+	return ln
+}
+
+// dial connects until the end of the test.
+func dial(t *testing.T, to netip.AddrPort) *net.TCPConn {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", to.String(), patience)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// abort resets a connection.
+func abort(c *net.TCPConn) {
+	c.SetLinger(0)
+	c.Close()
+}
+
+// An accepted is what a call of Accept returned.
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+// accepting calls Accept in a goroutine, and returns when it is in there.
+func accepting(t *testing.T, ln *loopback.Listener) <-chan accepted {
+	t.Helper()
+	result := make(chan accepted, 1)
+	before := callers("(*Listener).AcceptTCP(")
+	go func() {
+		c, err := ln.Accept()
+		result <- accepted{c, err}
+	}()
+	await(t, func() bool { return callers("(*Listener).AcceptTCP(") > before || len(result) > 0 })
+	return result
+}
+
+// await waits until something holds.
+func await(t *testing.T, holds func() bool) {
+	t.Helper()
+	for start := time.Now(); !holds(); time.Sleep(100 * time.Microsecond) {
+		require.Less(t, time.Since(start), patience, "it never came")
+	}
+}
+
+// callers counts the goroutines that are in a function.
+func callers(function string) int {
+	buf := make([]byte, 1<<20)
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), function)
+}
+
+// wait returns what comes out of a channel.
+func wait[T any](t *testing.T, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		require.FailNow(t, "nothing came")
+		panic("unreachable")
+	}
+}
+
+func requireTimeout(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	op, ok := err.(*net.OpError)
+	require.True(t, ok, "%T", err)
+	assert.True(t, op.Timeout())
+	assert.NotContains(t, err.Error(), "<nil>")
+}
+
+func requireClosed(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorIs(t, err, net.ErrClosed)
+	op, ok := err.(*net.OpError)
+	require.True(t, ok, "%T", err)
+	assert.False(t, op.Timeout())
+	assert.Contains(t, err.Error(), "use of closed network connection")
+}
+
+func TestAccept(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "127.0.0.2:0", ":0"} {
+		ln, err := loopback.Listen("tcp", address)
+		if err != nil && strings.ContainsAny(address, "2[") {
+			t.Logf("this machine does not have the address: %v", err)
+			continue
+		}
+		require.NoError(t, err)
+		defer ln.Close()
+		for _, to := range ln.AddrPorts() {
+			client := dial(t, to)
+			c, err := ln.Accept()
+			require.NoError(t, err)
+			assert.IsType(t, (*net.TCPConn)(nil), c)
+			assert.Equal(t, to.String(), c.LocalAddr().String())
+			assert.Equal(t, client.LocalAddr().String(), c.RemoteAddr().String())
+			_, err = io.WriteString(c, "from "+to.String())
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+			got, err := io.ReadAll(client)
+			require.NoError(t, err)
+			assert.Equal(t, "from "+to.String(), string(got))
+
+			dial(t, to)
+			tc, err := ln.AcceptTCP()
+			require.NoError(t, err)
+			tc.Close()
+		}
+	}
+}
+
+// A family whose clients wait is not held up by the other's.
+func TestAcceptIsFair(t *testing.T) {
+	const each = 60
+	ln := listen(t, ":0")
+	for _, to := range ln.AddrPorts() { // all of the first, then all of the second
+		for range each {
+			dial(t, to)
+		}
+	}
+	count := map[string]int{}
+	for i := range 2 * each {
+		c, err := ln.AcceptTCP()
+		require.NoError(t, err)
+		count[c.LocalAddr().String()]++
+		c.Close()
+		if i == each-1 {
+			for _, to := range ln.AddrPorts() {
+				assert.GreaterOrEqual(t, count[to.String()], each/4, "of the first %d", each)
+			}
+		}
+	}
+	for _, to := range ln.AddrPorts() {
+		assert.Equal(t, each, count[to.String()])
+	}
+}
+
+// With several goroutines in Accept no connection is lost and none is
+// delivered twice.
+func TestAcceptConcurrently(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		const acceptors, dialers, each = 5, 4, 50
+		ids := make(chan uint32, dialers*each)
+		var accepting, dialing sync.WaitGroup
+		for range acceptors {
+			accepting.Go(func() {
+				for {
+					c, err := ln.Accept()
+					if err != nil {
+						assert.ErrorIs(t, err, net.ErrClosed)
+						return
+					}
+					var id uint32
+					assert.NoError(t, binary.Read(c, binary.BigEndian, &id))
+					assert.NoError(t, binary.Write(c, binary.BigEndian, id))
+					c.Close()
+					ids <- id
+				}
+			})
+		}
+		to := ln.AddrPorts()
+		for d := range dialers {
+			dialing.Go(func() {
+				for i := range each {
+					id := uint32(d*each + i)
+					c, err := net.DialTimeout("tcp", to[i%len(to)].String(), patience)
+					if !assert.NoError(t, err) {
+						return
+					}
+					assert.NoError(t, binary.Write(c, binary.BigEndian, id))
+					var echo uint32
+					assert.NoError(t, binary.Read(c, binary.BigEndian, &echo))
+					assert.Equal(t, id, echo)
+					abort(c.(*net.TCPConn))
+				}
+			})
+		}
+		dialing.Wait()
+		require.NoError(t, ln.Close())
+		accepting.Wait()
+		close(ids)
+		seen := map[uint32]int{}
+		for id := range ids {
+			seen[id]++
+		}
+		assert.Len(t, seen, dialers*each)
+		for id, n := range seen {
+			assert.Equal(t, 1, n, "connection %d", id)
+		}
+	})
+}
+
+// A connection that is gone before it is accepted does not end the wait of
+// one that is not.
+func TestAcceptAfterReset(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		for _, to := range ln.AddrPorts() {
+			for range 20 {
+				abort(dial(t, to))
+			}
+			client := dial(t, to)
+			_, err := io.WriteString(client, "here")
+			require.NoError(t, err)
+			for served := false; !served; {
+				c, err := ln.Accept()
+				require.NoError(t, err)
+				got := make([]byte, 4)
+				if _, err = io.ReadFull(c, got); err == nil {
+					assert.Equal(t, "here", string(got))
+					served = true
+				}
+				c.Close()
+			}
+		}
+	})
+}
+
+func TestAcceptDeadline(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		last := ln.AddrPorts()[len(ln.AddrPorts())-1]
+		long, short := time.Hour, 30*time.Millisecond
+		set := func(d time.Duration) {
+			t.Helper()
+			require.NoError(t, ln.SetDeadline(time.Now().Add(d)))
+		}
+
+		set(-time.Second)
+		for range 3 {
+			_, err := ln.Accept()
+			requireTimeout(t, err)
+		}
+		client := dial(t, last)
+		c, err := ln.Accept()
+		requireTimeout(t, err) // although there is a connection
+		assert.True(t, c == nil, "not a nil *net.TCPConn")
+		require.NoError(t, ln.SetDeadline(time.Time{}))
+		c, err = ln.Accept()
+		require.NoError(t, err)
+		assert.Equal(t, client.LocalAddr().String(), c.RemoteAddr().String())
+		c.Close()
+
+		start := time.Now()
+		set(short)
+		_, err = ln.Accept()
+		requireTimeout(t, err)
+		assert.GreaterOrEqual(t, time.Since(start), short)
+		_, err = ln.Accept()
+		requireTimeout(t, err) // it stays
+
+		set(long)
+		result := accepting(t, ln)
+		set(short) // earlier
+		requireTimeout(t, wait(t, result).err)
+
+		set(short)
+		result = accepting(t, ln)
+		start = time.Now()
+		set(3 * short) // later, if it is still waiting
+		requireTimeout(t, wait(t, result).err)
+
+		set(long)
+		result = accepting(t, ln)
+		set(-time.Nanosecond)
+		requireTimeout(t, wait(t, result).err)
+
+		set(long)
+		result = accepting(t, ln)
+		require.NoError(t, ln.SetDeadline(time.Time{})) // none, while it waits
+		dial(t, last)
+		got := wait(t, result)
+		require.NoError(t, got.err)
+		got.conn.Close()
+
+		set(long)
+		var all []<-chan accepted
+		for range 4 {
+			all = append(all, accepting(t, ln))
+		}
+		set(-time.Second) // ends every wait
+		for _, result := range all {
+			requireTimeout(t, wait(t, result).err)
+		}
+	})
+}
+
+// Moving the deadline away keeps a wait from ending at the old one.
+func TestAcceptDeadlineIsMovedAway(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		const first = 100 * time.Millisecond
+		require.NoError(t, ln.SetDeadline(time.Now().Add(first)))
+		result := accepting(t, ln)
+		moved := time.Now()
+		require.NoError(t, ln.SetDeadline(moved.Add(3*first)))
+		select {
+		case got := <-result: // the machine stood still before it was moved
+			requireTimeout(t, got.err)
+			return
+		default:
+		}
+		requireTimeout(t, wait(t, result).err)
+		assert.GreaterOrEqual(t, time.Since(moved), 3*first)
+	})
+}
+
+func TestAcceptClose(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		var waiters []<-chan accepted
+		for range 5 {
+			waiters = append(waiters, accepting(t, ln))
+		}
+		address := ln.Addr().String()
+		require.NoError(t, ln.Close())
+		for _, w := range waiters {
+			got := wait(t, w)
+			requireClosed(t, got.err)
+			assert.True(t, got.conn == nil, "not a nil *net.TCPConn")
+		}
+		requireClosed(t, ln.Close())
+		requireClosed(t, ln.SetDeadline(time.Now()))
+		requireClosed(t, ln.SetDeadline(time.Time{}))
+		_, err := ln.Accept()
+		requireClosed(t, err)
+		_, err = ln.AcceptTCP()
+		requireClosed(t, err)
+		assert.Equal(t, address, ln.Addr().String())
+		assert.Contains(t, ln.URL("http"), address)
+		again, err := loopback.Listen("tcp", fmt.Sprint(":", ln.Port()))
+		require.NoError(t, err, "the port is free again")
+		again.Close()
+	})
+}
+
+// Of several calls of Close one succeeds.
+func TestCloseConcurrently(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		const closers = 8
+		result := accepting(t, ln)
+		errs := make(chan error, closers)
+		for range closers {
+			go func() { errs <- ln.Close() }()
+		}
+		succeeded := 0
+		for range closers {
+			if err := wait(t, errs); err == nil {
+				succeeded++
+			} else {
+				requireClosed(t, err)
+			}
+		}
+		assert.Equal(t, 1, succeeded)
+		requireClosed(t, wait(t, result).err)
+	})
+}
+
+// What waits to be accepted is reset by Close, also what a listener took from
+// the kernel before it was asked for.
+func TestCloseResetsWaiting(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		var clients []*net.TCPConn
+		for range 3 {
+			for _, to := range ln.AddrPorts() {
+				clients = append(clients, dial(t, to))
+			}
+		}
+		c, err := ln.Accept()
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, ln.Close())
+		for _, client := range clients {
+			if client.LocalAddr().String() == c.RemoteAddr().String() {
+				continue
+			}
+			require.NoError(t, client.SetReadDeadline(time.Now().Add(patience)))
+			_, err := client.Read(make([]byte, 1))
+			require.Error(t, err)
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+	})
+}
+
+// http.Serve serves both addresses, and Shutdown ends it.
+func TestServeHTTP(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, r.Context().Value(http.LocalAddrContextKey))
+		})}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(ln) }()
+		for _, to := range ln.AddrPorts() {
+			assert.Equal(t, to.String(), get(t, http.DefaultClient, "http://"+to.String()))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		http.DefaultClient.CloseIdleConnections()
+		require.NoError(t, srv.Shutdown(ctx))
+		require.ErrorIs(t, wait(t, served), http.ErrServerClosed)
+		requireClosed(t, ln.Close())
+	})
+}
+
+// get returns the body of a URL.
+func get(t *testing.T, client *http.Client, url string) string {
+	t.Helper()
+	resp, err := client.Get(url)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return string(body)
+}
+
+func TestServeHTTPTest(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.NotFoundHandler()}}
+		srv.Start()
+		defer srv.Close()
+		assert.Equal(t, ln.URL("http"), srv.URL)
+		assert.Contains(t, get(t, srv.Client(), srv.URL), "404")
+	})
+}
+
+func TestServeTLS(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, r.TLS != nil)
+		}))
+		srv.Listener.Close()
+		srv.StartTLS() // for its certificate
+		config := srv.TLS.Clone()
+		client := srv.Client()
+		srv.Close()
+
+		served := make(chan error, 1)
+		go func() { served <- http.Serve(tls.NewListener(ln, config), srv.Config.Handler) }()
+		for _, to := range ln.AddrPorts() {
+			assert.Equal(t, "true", get(t, client, "https://"+to.String()))
+		}
+		client.CloseIdleConnections()
+		require.NoError(t, ln.Close())
+		requireClosed(t, wait(t, served))
+	})
+}
+
+// A server that names itself by Addr().String(), and whose end is to close the
+// listener from another goroutine and to wait for its connections, as that of
+// gRPC.
+func TestServeGracefully(t *testing.T) {
+	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
+		var conns sync.WaitGroup
+		served := make(chan error, 1)
+		go func() {
+			for {
+				c, err := ln.Accept()
+				if ne, ok := err.(interface{ Temporary() bool }); ok && ne.Temporary() {
+					continue
+				}
+				if err != nil {
+					served <- err
+					return
+				}
+				conns.Go(func() {
+					defer c.Close()
+					io.Copy(c, c)
+				})
+			}
+		}()
+		var clients []*net.TCPConn
+		for _, to := range ln.AddrPorts() {
+			clients = append(clients, dial(t, to))
+		}
+		named, err := net.Dial(ln.Addr().Network(), ln.Addr().String())
+		require.NoError(t, err)
+		clients = append(clients, named.(*net.TCPConn))
+		for _, c := range clients { // all are accepted
+			echo(t, c)
+		}
+		require.NoError(t, ln.Close())
+		requireClosed(t, wait(t, served))
+		for _, c := range clients { // and outlive the listener
+			echo(t, c)
+			c.Close()
+		}
+		conns.Wait()
+	})
+}
+
+func echo(t *testing.T, c net.Conn) {
+	t.Helper()
+	_, err := io.WriteString(c, "ping")
+	require.NoError(t, err)
+	got := make([]byte, 4)
+	_, err = io.ReadFull(c, got)
+	require.NoError(t, err)
+	assert.Equal(t, "ping", string(got))
+}
+
+// After Close no goroutine is left, whoever waited.
+func TestNoGoroutineIsLeft(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 20 {
+		ln, err := loopback.Listen("tcp", ":0")
+		require.NoError(t, err)
+		c, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		a, err := ln.Accept()
+		require.NoError(t, err)
+		result := accepting(t, ln)
+		a.Close()
+		c.Close()
+		require.NoError(t, ln.SetDeadline(time.Now().Add(time.Hour)))
+		require.NoError(t, ln.Close())
+		requireClosed(t, wait(t, result).err)
+	}
+	noMoreGoroutines(t, before)
+}
+
+// noMoreGoroutines waits until there are as few as before.
+func noMoreGoroutines(t *testing.T, before int) {
+	t.Helper()
+	await(t, func() bool { return runtime.NumGoroutine() <= before })
+}
