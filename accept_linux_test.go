@@ -336,7 +336,7 @@ func TestAcceptAllocs(t *testing.T) {
 	peer, err := nc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer peer.Close()
-	ln := listen(t, ":0")
+	ln := listening(t, ":0")
 	allocs := func(ln net.Listener, to netip.AddrPort) float64 {
 		return testing.AllocsPerRun(200, func() {
 			connectOnce(t, to)
@@ -366,7 +366,7 @@ func TestTenThousandRefused(t *testing.T) {
 		require.NoError(t, err)
 		return len(fds)
 	}
-	dial(t, listen(t, ":0").AddrPorts()[0]) // the runtime opens its own, and keeps it
+	dial(t, listening(t, ":0").AddrPorts()[0]) // the runtime opens its own, and keeps it
 	goroutines, fds := runtime.NumGoroutine(), descriptors()
 
 	const crowd = 10_000

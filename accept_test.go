@@ -34,13 +34,13 @@ func eachListener(t *testing.T, test func(t *testing.T, ln *loopback.Listener)) 
 		if address == ":0" {
 			name = "both"
 		}
-		t.Run(name, func(t *testing.T) { test(t, listen(t, address)) })
+		t.Run(name, func(t *testing.T) { test(t, listening(t, address)) })
 	}
 }
 
-// listen listens until the end of the test. It skips the test where ":0" does
+// listening listens until the end of the test. It skips the test where ":0" does
 // not give two addresses.
-func listen(t *testing.T, address string) *loopback.Listener {
+func listening(t *testing.T, address string) *loopback.Listener {
 	t.Helper()
 	ln, err := loopback.Listen("tcp", address)
 	require.NoError(t, err)
@@ -163,7 +163,7 @@ func TestAccept(t *testing.T) {
 // A family whose clients wait is not held up by the other's.
 func TestAcceptIsFair(t *testing.T) {
 	const each = 60
-	ln := listen(t, ":0")
+	ln := listening(t, ":0")
 	for _, to := range ln.AddrPorts() { // all of the first, then all of the second
 		for range each {
 			dial(t, to)
