@@ -42,3 +42,23 @@ func ExampleIsHostHeader() {
 	// ::1 false
 	// localhost.evil.example false
 }
+
+func ExampleExplain() {
+	for _, text := range []string{"127.0.0.1", "0x7f.1", "[::]:80", "http://127.0.0.1@198.51.100.7/", "localhost"} {
+		e := loopback.Explain(text)
+		fmt.Printf("%s: %s, valid %t, loopback %t, reaches this machine: %v\n", text, e.Form, e.Valid, e.Loopback, e.Reach)
+	}
+	// Output:
+	// 127.0.0.1: addr, valid true, loopback true, reaches this machine: yes
+	// 0x7f.1: addr, valid false, loopback false, reaches this machine: maybe
+	// [::]:80: hostport, valid true, loopback false, reaches this machine: yes
+	// http://127.0.0.1@198.51.100.7/: url, valid true, loopback false, reaches this machine: no
+	// localhost: host, valid true, loopback true, reaches this machine: maybe
+}
+
+func ExampleExplanation_String() {
+	fmt.Println(loopback.Explain(":8080"))
+	// Output:
+	// YES  ":8080": the host "" is empty: Go's Dial takes that for this machine, and its Listen for every interface
+	//   hostport, valid, not loopback
+}

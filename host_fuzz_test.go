@@ -1,9 +1,12 @@
 package loopback_test
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 
 	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
 )
 
 // seedHosts adds the inputs of the shared table, and a few words.
@@ -39,6 +42,45 @@ func FuzzIsHostHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) {
 		if got, want := loopback.IsHostHeader(value), slowIsHostHeader(value); got != want {
 			t.Errorf("IsHostHeader(%q) = %v, want %v", value, got, want)
+		}
+	})
+}
+
+func FuzzExplain(f *testing.F) {
+	seedHosts(f)
+	for _, text := range neighbours(f)[:500] {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		e := loopback.Explain(text)
+		assert.Equal(t, text, e.Input)
+		assert.Contains(t, []string{"addr", "host", "hostport", "url"}, e.Form)
+		assert.Equal(t, loopback.KindOf(e.Addr), e.Kind)
+		assert.Equal(t, e.Valid && slowIsHost(e.Host), e.Loopback)
+		assert.NotEmpty(t, e.Reason)
+		assert.Less(t, len(e.String()), 2100)
+		if e.Form == "addr" || e.Form == "host" {
+			assert.Equal(t, slowIsHost(text), e.Loopback)
+		}
+		if addr, err := netip.ParseAddr(text); err == nil {
+			assert.True(t, e.Valid && e.Addr == addr.Unmap() && e.Form == "addr")
+		}
+		if loopback.IsHostHeader(text) {
+			assert.NotEqual(t, loopback.ReachNo, e.Reach)
+		}
+		if !e.Valid && text != "" {
+			assert.NotEqual(t, loopback.ReachYes, e.Reach)
+		}
+		for _, oracle := range oracles {
+			if slices.Contains([]string{"node", "libc"}, oracle.name) {
+				continue // processes of their own
+			}
+			if found := oracle.ask(t, []string{text})[0]; found.ok && isHereByRFC(found.host) {
+				assert.NotEqual(t, loopback.ReachNo, e.Reach, "%s finds %q", oracle.name, found.host)
+			}
+		}
+		if t.Failed() {
+			t.Logf("%q: %v", text, e)
 		}
 	})
 }

@@ -1,0 +1,283 @@
+package loopback
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// The values of Explanation.Form.
+const (
+	formAddr     = "addr"
+	formHost     = "host"
+	formHostPort = "hostport"
+	formURL      = "url"
+)
+
+// withoutBlanks returns s the way the URL standard begins: without blanks at
+// the ends, and without tabs and line ends anywhere.
+func withoutBlanks(s string) string {
+	s = strings.TrimFunc(s, isBlank)
+	if strings.ContainsAny(s, "\t\r\n") {
+		s = strings.Map(func(c rune) rune {
+			if c == '\t' || c == '\r' || c == '\n' {
+				return -1
+			}
+			return c
+		}, s)
+	}
+	return s
+}
+
+// formOf decides how s is read.
+func formOf(s string) string {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return formAddr
+	}
+	if len(s) <= maxAddr6+len("/128") { // ParsePrefix quotes what it refuses, several times over
+		if _, err := netip.ParsePrefix(s); err == nil {
+			return formAddr // as nearly as one can tell
+		}
+	}
+	scheme, rest := cutScheme(s)
+	if strings.ContainsAny(s, `/\?#`) || isSpecial(scheme) && !isPort(rest) {
+		return formURL
+	}
+	if strings.HasPrefix(s, "[") {
+		if strings.Contains(s, "]:") {
+			return formHostPort
+		}
+		return formAddr
+	}
+	if host, port, ok := strings.Cut(s, ":"); ok {
+		if !strings.Contains(port, ":") || strings.Trim(host, "0123456789abcdefABCDEF") != "" {
+			return formHostPort
+		}
+		return formAddr
+	}
+	host, _, _ := strings.Cut(s, "%")
+	switch {
+	case host == "" || endsInNumber(strings.TrimRight(host, ".")):
+		return formAddr
+	case !isASCII(host) && strings.IndexFunc(host, unicode.IsLetter) < 0:
+		return formAddr // digits of some kind
+	}
+	return formHost
+}
+
+// splitStrictly returns the host of text, which net.SplitHostPort or url.Parse
+// find for a host and port or for a URL. It reports whether they accept text,
+// so that only the host is left to be looked at.
+func splitStrictly(text, form string) (host string, ok bool) {
+	switch form {
+	case formAddr, formHost:
+		return text, true
+	case formHostPort:
+		host, port, err := net.SplitHostPort(text)
+		if err != nil || !isPort(port) && !isService(port) {
+			return "", false
+		}
+		if text[0] == '[' { // only round IPv6: RFC 3986, 3.2.2
+			addr, err := netip.ParseAddr(host)
+			return host, err == nil && addr.Is6()
+		}
+		return host, true
+	}
+	// What url.Parse refuses it quotes, several times over.
+	if _, rest, _ := strings.Cut(text, "//"); strings.IndexAny(rest+"/", "/?#") > 1<<16 {
+		return "", false
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || !isPort(u.Port()) {
+		return "", false
+	}
+	host = u.Hostname()
+	return host, !strings.Contains(host, ":") || u.Host[0] == '['
+}
+
+// isPort reports whether s is a port number, or is empty, which is port 0.
+func isPort(s string) bool {
+	n := 0
+	for i := range len(s) {
+		d := int(s[i] - '0')
+		if n = 10*n + d; d > 9 || n > 65535 {
+			return false
+		}
+	}
+	return true
+}
+
+// isService reports whether s is the name of a port that package net knows on
+// every machine.
+func isService(s string) bool {
+	switch strings.ToLower(s) {
+	case "domain", "ftp", "ftps", "gopher", "http", "https", "imap2", "imap3", "imaps", "pop3", "pop3s",
+		"smtp", "ssh", "submissions", "telnet":
+		return true
+	}
+	return false
+}
+
+// readLeniently reads text in the ways that lenient parsers do, and returns the
+// reading that leads to this machine, if there is one. clean is text without
+// blanks. It reports whether there is a host at all.
+func readLeniently(text, clean, form string) (r hostReading, ok bool) {
+	var hosts []string
+	if form == formAddr || form == formHost {
+		hosts = []string{text}
+	} else {
+		for _, s := range slices.Compact([]string{clean, text}) {
+			hosts = append(hosts, hostsOf(s, form)...)
+		}
+	}
+	var readings []hostReading
+	for _, host := range hosts {
+		// The URL standard decodes a host before it looks at it. Others take
+		// it as it stands, or have no use for a percent sign but a zone's.
+		if plain := unescape(host); plain != host {
+			r := readHost(plain)
+			if r.strict && isExample(plain) {
+				r.reach, r.why = ReachNo, "is a name in a domain for examples, where nothing is"
+			}
+			readings = append(readings, r)
+			if !strings.Contains(host, ":") {
+				continue
+			}
+		}
+		readings = append(readings, readHost(host))
+	}
+	if len(readings) == 0 {
+		return hostReading{reach: ReachNo}, false
+	}
+	return firstLocal(readings...), true
+}
+
+// hostsOf returns what parsers may take for the host in s, a host and port or
+// a URL, the likeliest first.
+func hostsOf(s, form string) (hosts []string) {
+	if form == formHostPort {
+		hosts = hostsInAuthority(s)
+		if host, _, err := net.SplitHostPort(s); err == nil { // whatever the port is
+			hosts = append(hosts, host)
+		}
+		return hosts
+	}
+	for _, authority := range authoritiesOf(s) {
+		hosts = append(hosts, hostsInAuthority(authority)...)
+	}
+	return hosts
+}
+
+// authoritiesOf returns what parsers may take for the authority of the URL s,
+// [userinfo "@"] host [":" port], first the URL standard: it takes any
+// number of slashes after the special schemes, and backslashes for slashes.
+// RFC 3986 does not. A URL without a scheme may be a reference to another
+// host, or begin with its host, as people write it.
+func authoritiesOf(s string) (found []string) {
+	scheme, rest := cutScheme(s)
+	afterSlashes := strings.TrimLeft(rest, `/\`)
+	slashes := len(rest) - len(afterSlashes)
+	begin := s
+	switch {
+	case scheme == "file" && slashes == 0: // file:user@host
+	case scheme == "file" && slashes != 2:
+		return nil // a path
+	case isSpecial(scheme), scheme == "":
+		begin = afterSlashes
+	case strings.HasPrefix(rest, "//"):
+		begin = rest[2:]
+	}
+	for _, end := range []string{`/\?#`, `/?#`} {
+		authority := begin
+		if i := strings.IndexAny(begin, end); i >= 0 {
+			authority = begin[:i]
+		}
+		if authority != "" && !slices.Contains(found, authority) {
+			found = append(found, authority)
+		}
+	}
+	if isSpecial(scheme) && slashes == 0 { // "http:80/" is also a host named http
+		if port, _, _ := strings.Cut(rest, "/"); isPort(port) {
+			found = append(found, s[:len(scheme)])
+		}
+	}
+	return found
+}
+
+// hostsInAuthority returns what parsers may take for the host in an authority.
+func hostsInAuthority(authority string) (hosts []string) {
+	for _, at := range []int{strings.LastIndexByte(authority, '@'), strings.IndexByte(authority, '@')} {
+		s := authority[at+1:]
+		if strings.Contains(s, `\`) {
+			continue // at most in userinfo
+		}
+		first, last := strings.IndexByte(s, ':'), strings.LastIndexByte(s, ':')
+		switch {
+		case first < 0 || s[0] == '[':
+			hosts = append(hosts, s)
+		case first == last:
+			hosts = append(hosts, s[:first])
+		default:
+			if first > 0 {
+				hosts = append(hosts, s[:first])
+			}
+			hosts = append(hosts, s[:last], s)
+		}
+	}
+	return slices.Compact(hosts)
+}
+
+// cutScheme cuts the scheme off a URL, in lower case: RFC 3986, 3.1.
+func cutScheme(s string) (scheme, rest string) {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c|0x20 && c|0x20 <= 'z':
+		case i > 0 && (c-'0' <= 9 || c == '+' || c == '-' || c == '.'):
+		case i > 0 && c == ':':
+			return strings.ToLower(s[:i]), s[i+1:]
+		default:
+			return "", s
+		}
+	}
+	return "", s
+}
+
+// isSpecial reports whether the URL standard treats scheme in a way of its own.
+func isSpecial(scheme string) bool {
+	switch scheme {
+	case "http", "https", "ws", "wss", "ftp", "file":
+		return true
+	}
+	return false
+}
+
+// unescape decodes %XX, and leaves alone what is not well formed.
+func unescape(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) && unhex(s[i+1]) <= 15 && unhex(s[i+2]) <= 15 {
+			b = append(b, unhex(s[i+1])<<4|unhex(s[i+2]))
+			i += 2
+		} else {
+			b = append(b, s[i])
+		}
+	}
+	return string(b)
+}
+
+// isExample reports whether name is in a domain for examples: RFC 6761, 6.5.
+func isExample(name string) bool {
+	name = "." + strings.ToLower(strings.TrimSuffix(name, "."))
+	for _, domain := range []string{".example", ".example.com", ".example.net", ".example.org"} {
+		if strings.HasSuffix(name, domain) {
+			return true
+		}
+	}
+	return false
+}
