@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"errors"
 	"net"
 	"os"
 	"syscall"
@@ -8,6 +9,8 @@ import (
 	"example.com/loopback/internal/pktinfo"
 	"golang.org/x/sys/unix"
 )
+
+var errNoLoop = errors.New("loopback: no interface has the loopback flag")
 
 // loopbackIndex is the index of the loopback interface in every network
 // namespace: LOOPBACK_IFINDEX in the kernel's include/net/flow.h.

@@ -98,7 +98,7 @@ func (m *mux) take(fd uintptr) bool {
 			return false
 		}
 		i := int(events[0].Fd)
-		m.socks[i].setReadDeadline(time.Now().Add(stolen))
+		_ = m.socks[i].setReadDeadline(time.Now().Add(stolen))
 		m.got = m.receive(i, m.buf)
 		if !errors.Is(m.got.err, os.ErrDeadlineExceeded) {
 			return true

@@ -10,10 +10,7 @@ import (
 	"time"
 )
 
-var (
-	errNoLoop   = errors.New("loopback: no interface has the loopback flag")
-	errLoopDown = errors.New("loopback: the loopback interface is down")
-)
+var errLoopDown = errors.New("loopback: the loopback interface is down")
 
 // A round trip takes a fraction of a millisecond, or will never end. These
 // bound it; the second is for a loopback interface known to be down.
