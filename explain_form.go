@@ -68,6 +68,9 @@ func formOf(s string) string {
 	return formHost
 }
 
+// maxAuthority is the length of what Explain lets url.Parse read before the path.
+const maxAuthority = 64 << 10
+
 // splitStrictly returns the host of text, which net.SplitHostPort or url.Parse
 // find for a host and port or for a URL. It reports whether they accept text,
 // so that only the host is left to be looked at.
@@ -87,7 +90,7 @@ func splitStrictly(text, form string) (host string, ok bool) {
 		return host, true
 	}
 	// What url.Parse refuses it quotes, several times over.
-	if _, rest, _ := strings.Cut(text, "//"); strings.IndexAny(rest+"/", "/?#") > 1<<16 {
+	if _, rest, _ := strings.Cut(text, "//"); len(rest) > maxAuthority && !strings.ContainsAny(rest[:maxAuthority+1], "/?#") {
 		return "", false
 	}
 	u, err := url.Parse(text)
@@ -271,7 +274,9 @@ func unescape(s string) string {
 	return string(b)
 }
 
-// isExample reports whether name is in a domain for examples: RFC 6761, 6.5.
+// isExample reports whether name is in a domain for examples, RFC 6761, 6.5:
+// nobody can have it, so that a text which only some parsers read as such a
+// name, and Go refuses, leads nowhere.
 func isExample(name string) bool {
 	name = "." + strings.ToLower(strings.TrimSuffix(name, "."))
 	for _, domain := range []string{".example", ".example.com", ".example.net", ".example.org"} {
