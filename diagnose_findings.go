@@ -283,8 +283,11 @@ func routeLocalnetOff(ws []WireReport) string {
 			}
 		}
 	}
-	if len(off) == 0 {
+	switch {
+	case len(off) == 0: // a rule or a table does it
 		return "look for the route: ip rule; ip route show table all"
+	case len(off) > 4:
+		return "for f in /proc/sys/net/ipv4/conf/*/route_localnet; do echo 0 >$f; done"
 	}
 	return "sysctl -w " + strings.Join(off, " ")
 }

@@ -87,6 +87,15 @@ func runFix(t *testing.T, f loopback.Finding) {
 	}
 }
 
+// awaitCarrier waits until the kernel has noticed that both ends of a veth pair
+// are up.
+func awaitCarrier(t *testing.T, dev string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return strings.Contains(run(t, "ip", "link", "show", dev), "state UP")
+	}, 5*time.Second, time.Millisecond)
+}
+
 func TestDiagnoseHealthy(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -334,7 +343,9 @@ func TestDiagnoseLeavesNothing(t *testing.T) {
 	}
 	healthyMachine(t)
 	sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
+	sysctl(t, "net/ipv6/conf/default/disable_ipv6", "1") // no link-local address that comes by itself
 	newNeighbour(t).veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	awaitCarrier(t, "wire")
 	state := func() string {
 		fds, err := os.ReadDir("/proc/self/fd")
 		require.NoError(t, err)
@@ -365,6 +376,7 @@ func TestDiagnoseWire(t *testing.T) {
 	healthyMachine(t)
 	n := newNeighbour(t)
 	n.veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	awaitCarrier(t, "wire")
 	run(t, "ip", "link", "add", "other", "type", "veth", "peer", "name", "far")
 	run(t, "ip", "link", "set", "far", "up")
 	run(t, "ip", "addr", "add", "10.1.0.1/24", "dev", "other")

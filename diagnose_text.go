@@ -10,18 +10,26 @@ import (
 // and the facts that they rest on.
 func (r *Report) String() string {
 	var b strings.Builder
-	hang(&b, fmt.Sprintf("loopback: %s  ", r.Verdict), r.headline())
-	if len(r.Findings) > 0 {
-		b.WriteString("\nfindings\n")
-	}
-	for _, f := range r.Findings {
-		hang(&b, fmt.Sprintf("  %-5v  ", f.Level), string(f.Verdict)+": "+f.Message)
+	details := func(f Finding, indent string) {
 		if f.Evidence != "" {
-			hang(&b, "         seen: ", f.Evidence)
+			hang(&b, indent+"seen: ", f.Evidence)
 		}
 		if f.Fix != "" {
-			hang(&b, "         fix:  ", f.Fix)
+			hang(&b, indent+"fix:  ", f.Fix)
 		}
+	}
+	hang(&b, fmt.Sprintf("loopback: %s  ", r.Verdict), r.headline())
+	rest := r.Findings
+	if r.Verdict != VerdictOK && len(rest) > 0 { // the first line is about this one
+		details(rest[0], "  ")
+		rest = rest[1:]
+	}
+	for i, f := range rest {
+		if i == 0 {
+			b.WriteString("\nalso found\n")
+		}
+		hang(&b, fmt.Sprintf("  %-5v  ", f.Level), string(f.Verdict)+": "+f.Message)
+		details(f, "         ")
 	}
 
 	section := func(heading, part string, known bool, rows [][]string) {
@@ -89,6 +97,9 @@ func (r *Report) reason(part string) string {
 	return ""
 }
 
+// maxAddrs is how many addresses of an interface the page shows.
+const maxAddrs = 8
+
 func (r *Report) interfaceRows() (rows [][]string) {
 	for _, i := range r.Interfaces {
 		state := "down"
@@ -96,17 +107,16 @@ func (r *Report) interfaceRows() (rows [][]string) {
 			state = "up"
 		}
 		rows = append(rows, []string{i.Name, fmt.Sprintf("%s, index %d, MTU %d", state, i.Index, i.MTU)})
-		for _, a := range i.Addrs {
+		for n, a := range i.Addrs {
+			if n == maxAddrs {
+				rows = append(rows, []string{"", fmt.Sprintf("and %d more", len(i.Addrs)-n)})
+				break
+			}
 			kind := a.Kind.String()
 			if !a.Kind.IsLoopback() {
 				kind = "not loopback"
 			}
 			rows = append(rows, []string{"", fmt.Sprintf("%-18v  %s", a.Addr, kind)})
-		}
-	}
-	for _, a := range r.Misplaced {
-		if a.Kind.IsLoopback() {
-			rows = append(rows, []string{a.Interface, fmt.Sprintf("%-18v  %v, but not a loopback interface", a.Addr, a.Kind)})
 		}
 	}
 	return rows
@@ -131,23 +141,24 @@ func (r *Report) tripRows() [][]string {
 }
 
 func (r *Report) wireRows() (rows [][]string) {
-	var out, down []string
+	var in, out, down []WireReport
 	for _, w := range r.Wire {
 		switch {
 		case w.Exposed == nil:
-			down = append(down, w.Interface)
+			down = append(down, w)
 		case *w.Exposed:
-			rows = append(rows, []string{"let in", wireEvidence(w)})
+			in = append(in, w)
 		default:
-			out = append(out, w.Interface)
+			out = append(out, w)
 		}
 	}
-	text := func(s string) string { return s }
-	if len(out) > 0 {
-		rows = append(rows, []string{"kept out", list(out, ", ", text)})
-	}
-	if len(down) > 0 {
-		rows = append(rows, []string{"not asked", list(down, ", ", text) + " (down)"})
+	for _, row := range []struct {
+		what string
+		ws   []WireReport
+	}{{"let in at", in}, {"kept out at", out}, {"down", down}} {
+		if len(row.ws) > 0 {
+			rows = append(rows, []string{row.what, list(row.ws, ", ", func(w WireReport) string { return w.Interface })})
+		}
 	}
 	return rows
 }

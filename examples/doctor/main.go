@@ -1,166 +1,272 @@
-// Doctor says what loopback and localhost are on this machine.
+// Doctor says what loopback and localhost are on this machine, what is wrong
+// with them, and what to do about it.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"example.com/loopback"
 )
 
-const usage = `usage: doctor [-json]
+const usage = `usage: doctor [-json] [-strict] [-port N]... [-name NAME]... [-explain TEXT]...
 
-With no arguments doctor prints the loopback interfaces of this machine, and
-what net.Dial and net.Listen do with localhost here.
+With no question doctor examines this machine: its loopback interfaces, what
+works in which family, whether other machines get in, what localhost is, and
+what loopback.Listen("tcp", ":0") binds. It changes nothing and needs no
+privilege.
+
+questions, each as often as needed:
+  -port N        what do clients of localhost see on this TCP port?
+  -name NAME     what does this name mean here?
+  -explain TEXT  is this address, host, host:port or URL loopback?
+                 With - the texts are the lines of the standard input.
 
 flags:
-  -json  print JSON for a machine to read
+  -json          answer in JSON
+  -strict        exit with status 1 on a finding of level error
 
 exit status:
-  0  the report was printed
-  1  it could not be made
+  0  the questions are answered
+  1  with -strict, there is a finding of level error; or something failed
   2  the arguments are wrong
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, colour(os.Stdout)))
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, usage) }
-	asJSON := fs.Bool("json", false, "")
-	switch err := fs.Parse(args); {
+// question is what the command line asks.
+type question struct {
+	ports          []uint16
+	names, texts   []string
+	asJSON, strict bool
+}
+
+// answer is what doctor prints; as JSON, with only those fields that were
+// asked for.
+type answer struct {
+	Machine *loopback.Report       `json:"machine,omitempty"`
+	Listen  *listening             `json:"listen,omitempty"`
+	Explain []loopback.Explanation `json:"explain,omitempty"`
+	Names   []*loopback.Resolution `json:"names,omitempty"`
+	Ports   []*loopback.PortReport `json:"ports,omitempty"`
+}
+
+// run is main with what it needs from the outside. It returns the exit status.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, paint bool) int {
+	q, err := parse(args)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
 		return 0
 	case err != nil:
-		return 2
-	case fs.NArg() > 0:
-		fmt.Fprintf(stderr, "doctor: unexpected argument %q\n%s", fs.Arg(0), usage)
+		fmt.Fprintf(stderr, "doctor: %v\n%s", err, usage)
 		return 2
 	}
-
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	r, err := examine(ctx)
-	if err == nil {
-		if *asJSON {
-			enc := json.NewEncoder(stdout)
-			enc.SetIndent("", "  ")
-			err = enc.Encode(r)
-		} else {
-			err = r.print(stdout)
+	a, err := q.ask(ctx, stdin)
+	if err != nil {
+		fmt.Fprintln(stderr, "doctor:", err)
+		if errors.Is(err, errArgument) {
+			return 2
 		}
+		return 1
+	}
+	if q.asJSON {
+		enc := json.NewEncoder(stdout)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		err = enc.Encode(a)
+	} else {
+		err = a.print(stdout, paint)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "doctor:", err)
 		return 1
 	}
+	if q.strict && worst(a.findings()) == loopback.LevelError {
+		return 1
+	}
 	return 0
 }
 
-type report struct {
-	Interfaces []iface   `json:"interfaces"`
-	Localhost  localhost `json:"localhost"`
+func parse(args []string) (q question, err error) {
+	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // run says it
+	fs.BoolVar(&q.asJSON, "json", false, "")
+	fs.BoolVar(&q.strict, "strict", false, "")
+	fs.Func("port", "", func(s string) error {
+		port, err := strconv.ParseUint(s, 10, 16)
+		if err != nil || port == 0 {
+			return errors.New("not a port from 1 to 65535")
+		}
+		q.ports = append(q.ports, uint16(port))
+		return nil
+	})
+	fs.Func("name", "", func(s string) error { q.names = append(q.names, s); return nil })
+	fs.Func("explain", "", func(s string) error { q.texts = append(q.texts, s); return nil })
+	if err := fs.Parse(args); err != nil {
+		return q, err
+	}
+	if fs.NArg() > 0 {
+		return q, fmt.Errorf("unexpected argument %.100q", fs.Arg(0))
+	}
+	return q, nil
 }
 
-type iface struct {
-	Name  string `json:"name"`
-	Index int    `json:"index"`
-	Up    bool   `json:"up"`
-	MTU   int    `json:"mtu"`
-	Addrs []addr `json:"addrs"`
-}
+var errArgument = errors.New("invalid argument")
 
-type addr struct {
-	Addr netip.Prefix  `json:"addr"`
-	Kind loopback.Kind `json:"kind"`
-}
-
-// localhost is what package net makes of the name.
-type localhost struct {
-	Dial   []string `json:"dial"`   // the addresses net.Dial tries, in order
-	Listen string   `json:"listen"` // the address net.Listen binds, with the port it got
-	Errors []string `json:"errors"`
-}
-
-func examine(ctx context.Context) (*report, error) {
-	r := new(report)
-	ifs, err := net.Interfaces()
-	if err != nil {
+// ask gets the answers, all at once.
+func (q question) ask(ctx context.Context, stdin io.Reader) (*answer, error) {
+	a := &answer{
+		Names: make([]*loopback.Resolution, len(q.names)),
+		Ports: make([]*loopback.PortReport, len(q.ports)),
+	}
+	var err error
+	if a.Explain, err = explain(q.texts, stdin); err != nil {
 		return nil, err
 	}
-	for _, ifi := range ifs {
-		if ifi.Flags&net.FlagLoopback == 0 {
-			continue
-		}
-		i := iface{Name: ifi.Name, Index: ifi.Index, Up: ifi.Flags&net.FlagUp != 0, MTU: ifi.MTU}
-		addrs, err := ifi.Addrs()
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				i.Addrs = append(i.Addrs, addr{p, loopback.KindOf(p.Addr())})
+	var wg sync.WaitGroup
+	errs := make([]error, 1+len(q.names)+len(q.ports))
+	for i, name := range q.names {
+		wg.Go(func() {
+			var err error
+			if a.Names[i], err = loopback.Resolve(ctx, name); err != nil && ctx.Err() == nil {
+				err = fmt.Errorf("%w: %w", errArgument, err) // it cannot be a name
 			}
-		}
-		r.Interfaces = append(r.Interfaces, i)
+			errs[1+i] = err
+		})
 	}
-
-	l := &r.Localhost
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", "localhost")
-	if err != nil {
-		l.Errors = append(l.Errors, err.Error())
+	for i, port := range q.ports {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			a.Ports[i], errs[1+len(q.names)+i] = loopback.Probe(ctx, port)
+		})
 	}
-	for _, ip := range ips {
-		l.Dial = append(l.Dial, ip.Unmap().String())
+	if len(q.texts)+len(q.names)+len(q.ports) == 0 {
+		a.Listen = listen(ctx)
+		a.Machine, errs[0] = loopback.Diagnose(ctx)
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "localhost:0")
-	if err != nil {
-		l.Errors = append(l.Errors, err.Error())
-		return r, nil
-	}
-	l.Listen = ln.Addr().String()
-	return r, ln.Close()
+	wg.Wait()
+	return a, errors.Join(errs...)
 }
 
-func (r *report) print(w io.Writer) error {
-	fmt.Fprintln(w, "loopback interfaces")
-	if len(r.Interfaces) == 0 {
-		fmt.Fprintln(w, "  none")
-	}
-	for _, i := range r.Interfaces {
-		state := "down"
-		if i.Up {
-			state = "up"
+// explain explains the texts; in the place of "-", the lines of stdin.
+func explain(texts []string, stdin io.Reader) (out []loopback.Explanation, err error) {
+	for _, text := range texts {
+		if text != "-" {
+			out = append(out, loopback.Explain(text))
+			continue
 		}
-		fmt.Fprintf(w, "  %s: %s, index %d, MTU %d\n", i.Name, state, i.Index, i.MTU)
-		for _, a := range i.Addrs {
-			fmt.Fprintf(w, "    %-18v  %v\n", a.Addr, a.Kind)
+		lines := bufio.NewScanner(stdin)
+		lines.Buffer(nil, 16<<20)
+		for lines.Scan() {
+			out = append(out, loopback.Explain(lines.Text()))
+		}
+		if err := lines.Err(); err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
 		}
 	}
-	fmt.Fprintln(w, "localhost in package net")
-	for _, a := range r.Localhost.Dial {
-		fmt.Fprintln(w, "  Dial tries   ", a)
+	return out, nil
+}
+
+// worst returns the level of the worst finding, or LevelInfo if there is none.
+func worst(findings []loopback.Finding) loopback.Level {
+	level := loopback.LevelInfo
+	for _, f := range findings {
+		level = max(level, f.Level)
 	}
-	if r.Localhost.Listen != "" {
-		fmt.Fprintln(w, "  Listen binds ", r.Localhost.Listen)
+	return level
+}
+
+func (a *answer) findings() (fs []loopback.Finding) {
+	if a.Machine != nil {
+		fs = append(fs, a.Machine.Findings...)
 	}
-	for _, e := range r.Localhost.Errors {
-		fmt.Fprintln(w, "  error:       ", e)
+	for _, r := range a.Names {
+		fs = append(fs, r.Findings...)
 	}
-	return nil
+	for _, r := range a.Ports {
+		fs = append(fs, r.Findings...)
+	}
+	return fs
+}
+
+// listening is what loopback.Listen("tcp", ":0") did here.
+type listening struct {
+	Bindings []binding `json:"bindings"`
+	Error    string    `json:"error,omitempty"`
+}
+
+type binding struct {
+	Network string           `json:"network"`
+	Addr    netip.AddrPort   `json:"addr"`
+	Bound   bool             `json:"bound"`
+	Ingress loopback.Ingress `json:"ingress"`
+	Note    string           `json:"note,omitempty"`
+}
+
+func listen(ctx context.Context) *listening {
+	ln, err := new(loopback.ListenConfig).Listen(ctx, "tcp", ":0")
+	if err != nil {
+		return &listening{Bindings: []binding{}, Error: err.Error()}
+	}
+	defer ln.Close()
+	l := new(listening)
+	for _, b := range ln.Bindings() {
+		out := binding{Network: b.Network, Addr: b.Addr, Bound: b.Bound(), Ingress: b.Ingress}
+		if b.Err != nil {
+			out.Note = b.Err.Error()
+		}
+		l.Bindings = append(l.Bindings, out)
+	}
+	return l
+}
+
+// String returns the lines of the report about l.
+func (l *listening) String() string {
+	var b strings.Builder
+	b.WriteString("loopback.Listen(\"tcp\", \":0\")\n")
+	if l.Error != "" {
+		fmt.Fprintf(&b, "  fails: %s\n", l.Error)
+	}
+	for _, bind := range l.Bindings {
+		state := "not bound"
+		if bind.Bound {
+			state = enforced(bind.Ingress)
+		}
+		fmt.Fprintf(&b, "  %-15s  %s\n", bind.Addr, state)
+		if bind.Note != "" {
+			fmt.Fprintf(&b, "  %-15s  %s\n", "", bind.Note)
+		}
+	}
+	return b.String()
+}
+
+// enforced says in words what a rung does.
+func enforced(i loopback.Ingress) string {
+	switch i {
+	case loopback.IngressDevice:
+		return "held to the loopback interface by the kernel (" + i.String() + ")"
+	case loopback.IngressCheck:
+		return "checks the interface of each connection (" + i.String() + ")"
+	case loopback.IngressRemote:
+		return "checks the remote address of each connection (" + i.String() + ")"
+	}
+	return i.String()
 }
