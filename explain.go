@@ -45,8 +45,8 @@ type Explanation struct {
 	// Valid reports whether the strict parsers accept the text: for an
 	// address [netip.ParseAddr], for a name the rules of package net (and
 	// its last label is not a number), for a host and port
-	// [net.SplitHostPort], with brackets round IPv6 only and a port that can
-	// be one, for a URL [url.Parse], with a host in it and no more than
+	// [net.SplitHostPort], which takes brackets round anything, and a port that
+	// can be one, for a URL [url.Parse], with a host in it and no more than
 	// 64 KiB before the path.
 	Valid bool `json:"valid"`
 

@@ -83,11 +83,7 @@ func splitStrictly(text, form string) (host string, ok bool) {
 		if err != nil || !isPort(port) && !isService(port) {
 			return "", false
 		}
-		if text[0] == '[' { // only round IPv6: RFC 3986, 3.2.2
-			addr, err := netip.ParseAddr(host)
-			return host, err == nil && addr.Is6()
-		}
-		return host, true
+		return host, true // brackets may be round anything: not so in RFC 3986, 3.2.2
 	}
 	// What url.Parse refuses it quotes, several times over.
 	if _, rest, _ := strings.Cut(text, "//"); len(rest) > maxAuthority && !strings.ContainsAny(rest[:maxAuthority+1], "/?#") {
