@@ -30,7 +30,10 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 	if err != nil {
 		return nil, adoptError(nil, err)
 	}
-	lo := findLoop()
+	lo, err := findLoop()
+	if err != nil {
+		return nil, adoptError(nil, err)
+	}
 	var socks []tcpSock
 	var bindings []Binding
 	var has4, has6 bool

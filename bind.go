@@ -318,7 +318,7 @@ func (g gate) control(user controlFunc, datagram bool) controlFunc {
 	return func(network, address string, c syscall.RawConn) error {
 		if user != nil {
 			if err := user(network, address, c); err != nil {
-				return err
+				return controlError{err}
 			}
 		}
 		if err := setExclusive(c); err != nil {
@@ -409,7 +409,9 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 	}
 	var lo loop
 	if lc.Ingress != IngressAny {
-		lo = findLoop()
+		if lo, err = findLoop(); err != nil {
+			return nil, nil, err
+		}
 	}
 	gates := make([]gate, len(r.addrs))
 	bindings := make([]Binding, len(r.addrs))
@@ -507,7 +509,7 @@ func familyOf(addr netip.Addr) string {
 // listenError gives err, if it is not one already, the form of an error of
 // net.Listen.
 func listenError(network string, err error) error {
-	if _, ok := err.(*net.OpError); ok {
+	if op, ok := err.(*net.OpError); ok && op.Op == "listen" {
 		return err
 	}
 	return &net.OpError{Op: "listen", Net: network, Err: err}

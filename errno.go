@@ -29,9 +29,18 @@ func connectionFailed(err error) bool {
 }
 
 func hasErrno(err error, names ...string) bool {
+	if _, ok := errors.AsType[controlError](err); ok {
+		return false
+	}
 	errno, ok := errors.AsType[syscall.Errno](err)
 	return ok && slices.Contains(names, errnoName(errno))
 }
+
+// A controlError is what a Control function of the caller returned. Nothing is
+// decided by it: it ends the call.
+type controlError struct{ error }
+
+func (e controlError) Unwrap() error { return e.error }
 
 // A shortage is a lack of descriptors or memory in accept(2). It is temporary,
 // so that servers wait and go on; package syscall says so of descriptors only.

@@ -78,18 +78,19 @@ type loop struct {
 	up    bool
 }
 
-// scanForLoop returns the first interface with the loopback flag.
-func scanForLoop() loop {
+// scanForLoop returns the first interface with the loopback flag. Its error is
+// a lack of descriptors or memory, on which the wire must not be let in.
+func scanForLoop() (loop, error) {
 	ifs, err := net.Interfaces()
-	if err != nil {
-		return loop{}
+	if exhausted(err) {
+		return loop{}, err
 	}
 	for _, i := range ifs {
 		if i.Flags&net.FlagLoopback != 0 {
-			return loop{i.Name, i.Index, i.Flags&net.FlagUp != 0}
+			return loop{i.Name, i.Index, i.Flags&net.FlagUp != 0}, nil
 		}
 	}
-	return loop{}
+	return loop{}, nil
 }
 
 // A gate enforces one rung on one socket.

@@ -17,9 +17,9 @@ var errNoLoop = errors.New("loopback: no interface has the loopback flag")
 const loopbackIndex = 1
 
 // findLoop returns the loopback interface. Its name is not always lo.
-func findLoop() loop {
+func findLoop() (loop, error) {
 	if lo, ok := askForLoop(); ok {
-		return lo
+		return lo, nil
 	}
 	return scanForLoop()
 }

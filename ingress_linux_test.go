@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -81,9 +82,18 @@ func (s *stage) aim(t *testing.T) {
 // (of SNAT); family is ip or ip6.
 func (s *stage) nat(t *testing.T, family string, pre, in string) {
 	t.Helper()
+	needNFT(t)
 	s.host.run(t, "nft", "table "+family+" nat {\n"+
 		"chain pre { type nat hook prerouting priority -100; "+pre+"; }\n"+
 		"chain in { type nat hook input priority 100; "+in+"; }\n}\n")
+}
+
+// needNFT skips the test where rules for packets cannot be made.
+func needNFT(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command("nft", "add", "table", "inet", "probe").CombinedOutput(); err != nil {
+		t.Skipf("needs nft, and nf_tables in the kernel: %v %s", err, out)
+	}
 }
 
 // sync returns when what the outside sent before is in the sockets of the

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-func findLoop() loop { return scanForLoop() }
+func findLoop() (loop, error) { return scanForLoop() }
 
 // set prepares a socket, not yet bound, for the rung.
 func (g gate) set(syscall.RawConn, bool) error {

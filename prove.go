@@ -54,31 +54,34 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 	if rungs[0] == IngressAny {
 		return gate{IngressAny, lo, addr.Is6()}, nil, nil
 	}
-	var strongest *gate
+	asked := false // whether anything gets through
 	for _, rung := range rungs {
 		g, set, err := try(rung)
+		if err != nil && set && !asked && !exhausted(err) {
+			asked = true
+			_, set, all := try(IngressAny)
+			switch {
+			case exhausted(all):
+				err = all
+			case set && all != nil && ended(ctx) == nil:
+				return g, fmt.Errorf("not proved, nothing gets through: %w", all), nil
+			}
+		}
 		switch {
 		case err == nil && rung == IngressRemote && note != nil:
 			return g, fmt.Errorf("a neighbour could forge a loopback address if routing let it in: %w", note), nil
 		case err == nil:
 			return g, note, nil
-		case ctx.Err() != nil:
-			return gate{}, nil, ctx.Err()
+		case ended(ctx) != nil:
+			return gate{}, nil, ended(ctx)
 		case exhausted(err), !set && missing(err):
 			return gate{}, nil, err
-		case set && strongest == nil:
-			strongest = &g
 		}
 		err = fmt.Errorf("ingress %v: %w", rung, err)
 		if note != nil {
 			err = fmt.Errorf("%w; %w", note, err)
 		}
 		note = err
-	}
-	if strongest != nil {
-		if _, set, err := try(IngressAny); set && err != nil && ctx.Err() == nil {
-			return *strongest, fmt.Errorf("not proved, nothing gets through: %w", err), nil
-		}
 	}
 	return gate{}, nil, fmt.Errorf("%w: %w", errors.ErrUnsupported, note)
 }
@@ -100,9 +103,7 @@ func rehearseTCP(multipath bool) rehearsal {
 
 // tripTCP connects to ln and asks g to admit what arrives.
 func tripTCP(ctx context.Context, g gate, ln *net.TCPListener) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		ln.SetDeadline(deadline)
-	}
+	defer expire(ctx, ln.SetDeadline)()
 	var d net.Dialer
 	client, err := d.DialContext(ctx, "tcp", ln.Addr().String())
 	if err != nil {
@@ -122,6 +123,29 @@ func tripTCP(ctx context.Context, g gate, ln *net.TCPListener) error {
 	}
 }
 
+// expire makes a deadline pass when ctx ends, until release is called.
+func expire(ctx context.Context, setDeadline func(time.Time) error) (release func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		setDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}
+}
+
+// ended returns ctx.Err(), and after the deadline of ctx its error also before
+// ctx has noticed: package net has timers of its own.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
 // rehearseUDP is the rehearsal of a packet socket.
 func rehearseUDP(ctx context.Context, g gate, addr netip.Addr) (func() error, error) {
 	c, err := listenUDP(ctx, g, netip.AddrPortFrom(addr, 0), nil)
@@ -136,9 +160,7 @@ func rehearseUDP(ctx context.Context, g gate, addr netip.Addr) (func() error, er
 
 // tripUDP sends a datagram to c and asks g to admit what arrives.
 func tripUDP(ctx context.Context, g gate, c *net.UDPConn) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		c.SetDeadline(deadline)
-	}
+	defer expire(ctx, c.SetDeadline)()
 	var d net.Dialer
 	client, err := d.DialContext(ctx, "udp", c.LocalAddr().String())
 	if err != nil {

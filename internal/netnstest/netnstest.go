@@ -77,7 +77,8 @@ func in(t *testing.T, attr *syscall.SysProcAttr) bool {
 		args = append(args, "-test.timeout="+time.Until(d).String())
 	}
 	cmd := exec.CommandContext(t.Context(), exe, args...)
-	cmd.Env = append(os.Environ(), marker+"="+t.Name())
+	cmd.Env = append(os.Environ(), marker+"="+t.Name(),
+		"GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // or a race detector sleeps for a second
 	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {

@@ -1,0 +1,745 @@
+package loopback_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A bound is what Listener and PacketConn have in common.
+type bound interface {
+	io.Closer
+	AddrPorts() []netip.AddrPort
+	Bindings() []loopback.Binding
+	Port() uint16
+}
+
+// listenFuncs are Listen and ListenPacket, where what is tested holds for both.
+var listenFuncs = map[string]func(lc *loopback.ListenConfig, ctx context.Context, family, address string) (bound, error){
+	"tcp": func(lc *loopback.ListenConfig, ctx context.Context, family, address string) (bound, error) {
+		ln, err := lc.Listen(ctx, "tcp"+family, address)
+		if err != nil {
+			return nil, err
+		}
+		return ln, nil
+	},
+	"udp": func(lc *loopback.ListenConfig, ctx context.Context, family, address string) (bound, error) {
+		pc, err := lc.ListenPacket(ctx, "udp"+family, address)
+		if err != nil {
+			return nil, err
+		}
+		return pc, nil
+	},
+}
+
+// descriptors lists what is open.
+func descriptors(t *testing.T) []string {
+	t.Helper()
+	dir, err := os.Open("/proc/self/fd")
+	require.NoError(t, err)
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	require.NoError(t, err)
+	var open []string
+	for _, name := range names {
+		if target, err := os.Readlink("/proc/self/fd/" + name); err == nil && name != strconv.Itoa(int(dir.Fd())) {
+			open = append(open, name+" "+target)
+		}
+	}
+	slices.Sort(open)
+	return open
+}
+
+// wantListenError checks an error of Listen or ListenPacket.
+func wantListenError(t *testing.T, err error) *net.OpError {
+	t.Helper()
+	require.Error(t, err)
+	op, ok := err.(*net.OpError)
+	require.True(t, ok, "%T: %v", err, err)
+	assert.Equal(t, "listen", op.Op, "%v", err)
+	return op
+}
+
+// The names of loopback are not looked up, whatever the hosts file and DNS
+// would say. That they say something else is checked with package net.
+func TestListenHostsWildcard(t *testing.T) { testListenNames(t, "0.0.0.0 localhost\n", "0.0.0.0") }
+func TestListenHostsForeign(t *testing.T)  { testListenNames(t, "192.0.2.2 localhost\n", "192.0.2.2") }
+func TestListenHostsMissing(t *testing.T)  { testListenNames(t, "", "192.0.2.66") }
+func TestListenHostsOther(t *testing.T)    { testListenNames(t, "127.0.0.1 other\n", "192.0.2.66") }
+
+func testListenNames(t *testing.T, hosts, says string) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	ownEtc(t)
+	writeEtc(t, "nsswitch.conf", nsswitch)
+	writeEtc(t, "resolv.conf", resolvConf)
+	if hosts != "" {
+		writeEtc(t, "hosts", hosts)
+	}
+	dns := newNameServer(t, "127.0.0.53:53")
+	foreign := map[string]string{"localhost": "192.0.2.66", "localhost.corp.example": "192.0.2.66", "db.localhost": "192.0.2.66"}
+	dns.set(foreign)
+	ips, err := net.DefaultResolver.LookupIP(t.Context(), "ip4", "localhost")
+	require.NoError(t, err)
+	require.Equal(t, says, ips[0].String(), "what package net makes of localhost here")
+	queries := func() []string {
+		dns.mu.Lock()
+		defer dns.mu.Unlock()
+		return slices.Clone(dns.asked)
+	}
+	require.Equal(t, says == "192.0.2.66", len(queries()) > 0)
+
+	dns.set(foreign)
+	for name, listen := range listenFuncs {
+		for _, host := range []string{"", "localhost", "LOCALHOST.", "db.localhost"} {
+			for family, want := range map[string][]string{"": both, "4": both[:1], "6": both[1:]} {
+				c, err := listen(new(loopback.ListenConfig), t.Context(), family, host+":0")
+				require.NoError(t, err, "%s%s %q", name, family, host)
+				assert.Equal(t, want, addrs(c.AddrPorts()))
+				c.Close()
+			}
+		}
+		_, err := listen(new(loopback.ListenConfig), t.Context(), "", "example.com:0")
+		require.ErrorIs(t, err, loopback.ErrNotLoopback)
+	}
+	_, err = loopback.Listen("tcp", "localhost:http")
+	if err != nil { // nor is a service looked up anywhere but in /etc/services, which is not there
+		require.ErrorContains(t, err, "http")
+	}
+	assert.Empty(t, queries())
+
+	// Require sees what the name was resolved to, before anything is bound or sent.
+	run(t, "ip", "addr", "add", "192.0.2.2/32", "dev", "lo")
+	run(t, "ip", "addr", "add", "192.0.2.66/32", "dev", "lo")
+	for _, multipath := range []bool{false, true} {
+		lc := net.ListenConfig{Control: loopback.Require}
+		lc.SetMultipathTCP(multipath)
+		_, err = lc.Listen(t.Context(), "tcp4", "localhost:4000")
+		require.ErrorIs(t, err, loopback.ErrNotLoopback)
+		require.ErrorContains(t, err, says)
+		if says == "0.0.0.0" { // which Dial takes for 127.0.0.1
+			continue
+		}
+		ln, err := net.Listen("tcp4", says+":4000")
+		require.NoError(t, err)
+		d := net.Dialer{Control: loopback.Require}
+		d.SetMultipathTCP(multipath)
+		_, err = d.DialContext(t.Context(), "tcp4", "localhost:4000")
+		require.ErrorIs(t, err, loopback.ErrNotLoopback)
+		ln.(*net.TCPListener).SetDeadline(time.Now().Add(time.Millisecond))
+		_, err = ln.Accept()
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "nothing was sent")
+		ln.Close()
+	}
+}
+
+// A family that the machine does not have is left out, and the binding says
+// why, unless nothing else was asked for.
+func TestListenMissingFamily(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for _, tt := range []struct {
+		name    string
+		setup   func(t *testing.T, host *neighbour)
+		missing []int // of both
+	}{
+		{"IPv6 disabled", func(t *testing.T, host *neighbour) {
+			host.sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+		}, []int{1}},
+		{"IPv6 disabled on lo", func(t *testing.T, host *neighbour) {
+			host.sysctl(t, "net/ipv6/conf/lo/disable_ipv6", "1")
+		}, []int{1}},
+		{"::1 removed", func(t *testing.T, host *neighbour) {
+			host.run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+		}, []int{1}},
+		{"127.0.0.1 removed", func(t *testing.T, host *neighbour) {
+			host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+		}, []int{0}},
+		{"both removed", func(t *testing.T, host *neighbour) {
+			host.run(t, "ip", "addr", "flush", "dev", "lo")
+		}, []int{0, 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			host := newNeighbour(t)
+			tt.setup(t, host)
+			host.do(func() { wantMissing(t, tt.missing, syscall.EADDRNOTAVAIL) })
+		})
+	}
+}
+
+// wantMissing checks what Listen and ListenPacket do where some of both lead
+// to errno.
+func wantMissing(t *testing.T, missing []int, errno syscall.Errno) {
+	for name, listen := range listenFuncs {
+		for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck, loopback.IngressAny} {
+			lc := loopback.ListenConfig{Ingress: ingress}
+			c, err := listen(&lc, context.Background(), "", ":0")
+			if len(missing) == len(both) {
+				wantErrno(t, err, errno, both...)
+				continue
+			}
+			if !assert.NoError(t, err) {
+				return
+			}
+			assert.NotZero(t, c.Port())
+			assert.Len(t, c.AddrPorts(), 1)
+			for i, b := range c.Bindings() {
+				assert.Equal(t, both[i], b.Addr.Addr().String())
+				gone := slices.Contains(missing, i)
+				assert.Equal(t, !gone, b.Bound())
+				if gone {
+					assert.ErrorIs(t, b.Err, errno)
+					assert.Contains(t, b.String(), "not bound")
+					assert.Equal(t, loopback.IngressAuto, b.Ingress)
+				} else {
+					assert.NoError(t, b.Err)
+					assert.NotEqual(t, loopback.IngressAuto, b.Ingress)
+				}
+				assert.Equal(t, name+"46"[i:i+1], b.Network)
+			}
+			c.Close()
+			for _, i := range missing {
+				lc.RequireBoth = true
+				_, err = listen(&lc, context.Background(), "", ":0")
+				wantErrno(t, err, errno, both[i])
+				lc.RequireBoth = false
+				_, err = listen(&lc, context.Background(), "46"[i:i+1], "localhost:0")
+				wantErrno(t, err, errno, both[i])
+				_, err = listen(&lc, context.Background(), "", net.JoinHostPort(both[i], "0"))
+				wantErrno(t, err, errno, both[i])
+			}
+		}
+	}
+}
+
+// wantErrno checks an error of Listen that wraps errno and names addresses.
+func wantErrno(t *testing.T, err error, errno syscall.Errno, addresses ...string) {
+	op, ok := err.(*net.OpError)
+	if assert.True(t, ok, "%T: %v", err, err) {
+		assert.Equal(t, "listen", op.Op)
+	}
+	assert.ErrorIs(t, err, errno)
+	for _, a := range addresses {
+		assert.ErrorContains(t, err, a)
+	}
+}
+
+// A kernel without IPv6 refuses the socket itself.
+func TestListenNoIPv6(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	refuseSocket(t, unix.AF_INET6)
+	wantMissing(t, []int{1}, syscall.EAFNOSUPPORT)
+}
+
+func TestListenNoIPv4(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	refuseSocket(t, unix.AF_INET)
+	wantMissing(t, []int{0}, syscall.EAFNOSUPPORT)
+}
+
+// refuseSocket makes socket(2) fail with EAFNOSUPPORT for a family, for ever,
+// in this process: seccomp(2).
+func refuseSocket(t *testing.T, family uint32) {
+	t.Helper()
+	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
+		t.Skipf("on %s socket is called by socketcall, whose arguments a filter does not see", runtime.GOARCH)
+	}
+	const setModeFilter, allThreads, errnoIs, allow = 1, 1, 0x00050000, 0x7fff0000
+	load := func(offset uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
+	}
+	unless := func(k uint32, skip uint8) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jf: skip}
+	}
+	ret := func(k uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: k} }
+	filter := []unix.SockFilter{
+		load(0), unless(unix.SYS_SOCKET, 3), // struct seccomp_data: nr
+		load(16), unless(family, 1), // args[0]
+		ret(errnoIs | uint32(unix.EAFNOSUPPORT)),
+		ret(allow),
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, allThreads, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		t.Skipf("needs seccomp: %v", errno)
+	}
+	_, err := unix.Socket(int(family), unix.SOCK_STREAM, 0)
+	require.ErrorIs(t, err, unix.EAFNOSUPPORT)
+}
+
+// With 13,000 ports taken in one family, a pair on port 0 takes at most two
+// attempts for TCP. Control counts them: it is called for each socket.
+func TestListenCrowded(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	const taken = 13_000
+	if limit := (unix.Rlimit{}); unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur < taken+200 {
+		t.Skipf("needs %d descriptors, RLIMIT_NOFILE is %d", taken+200, limit.Cur)
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	for family, addr := range both {
+		for name, typ := range map[string]int{"tcp": unix.SOCK_STREAM, "udp": unix.SOCK_DGRAM} {
+			t.Run(name+" "+addr, func(t *testing.T) {
+				for range taken {
+					fd, err := unix.Socket([]int{unix.AF_INET, unix.AF_INET6}[family], typ|unix.SOCK_CLOEXEC, 0)
+					require.NoError(t, err)
+					defer unix.Close(fd)
+					if family == 0 {
+						err = unix.Bind(fd, &unix.SockaddrInet4{Addr: netip.MustParseAddr(addr).As4()})
+					} else {
+						err = unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.MustParseAddr(addr).As16()})
+					}
+					require.NoError(t, err)
+				}
+				worst := 0
+				for range 200 {
+					attempts := 0
+					lc := &loopback.ListenConfig{Ingress: loopback.IngressAny, Control: func(network, _ string, _ syscall.RawConn) error {
+						if network == name+"4" {
+							attempts++
+						}
+						return nil
+					}}
+					c, err := listenFuncs[name](lc, t.Context(), "", ":0")
+					require.NoError(t, err)
+					assert.Len(t, c.AddrPorts(), 2)
+					worst = max(worst, attempts)
+					c.Close()
+				}
+				t.Log("attempts at most:", worst)
+				if name == "tcp" {
+					assert.LessOrEqual(t, worst, 2)
+				}
+			})
+		}
+	}
+}
+
+const portsChild = "LOOPBACK_TEST_PORTS"
+
+// TestListenManyChild is a process that TestListenMany starts: it takes that
+// many pairs of each kind, and keeps them until its input ends.
+func TestListenManyChild(t *testing.T) {
+	n, err := strconv.Atoi(os.Getenv(portsChild))
+	if err != nil {
+		t.Skip("only of use to TestListenMany")
+	}
+	for range n {
+		for _, listen := range listenFuncs {
+			c, err := listen(new(loopback.ListenConfig), t.Context(), "", ":0")
+			require.NoError(t, err)
+			defer c.Close()
+			require.Len(t, c.AddrPorts(), 2)
+		}
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// Many processes ask for port 0 at once, in a range that they nearly fill.
+func TestListenMany(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	sysctl(t, "net/ipv4/ip_local_port_range", "40000 40400")
+	const processes, each = 6, 40
+	type child struct {
+		*exec.Cmd
+		stdin  io.Closer
+		stdout *bufio.Scanner
+	}
+	var children []child
+	for range processes {
+		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestListenManyChild$", "-test.count=1")
+		cmd.Env = append(os.Environ(), portsChild+"="+strconv.Itoa(each))
+		stdin, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		stdout, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		children = append(children, child{cmd, stdin, bufio.NewScanner(stdout)})
+	}
+	for _, c := range children {
+		var said []string
+		for c.stdout.Scan() && c.stdout.Text() != "ready" {
+			said = append(said, c.stdout.Text())
+		}
+		assert.Empty(t, said)
+	}
+	for _, c := range children {
+		c.stdin.Close()
+		for c.stdout.Scan() {
+		}
+		assert.NoError(t, c.Wait())
+	}
+}
+
+// With lo down nothing can be proved, and nothing is served; the listener is
+// there for when lo comes up.
+func TestListenLoDown(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for _, tt := range []struct {
+		name  string
+		setup func(host *neighbour)
+	}{
+		{"never up", func(*neighbour) {}},
+		{"up and down", func(host *neighbour) {
+			host.run(t, "ip", "link", "set", "lo", "up")
+			host.run(t, "ip", "link", "set", "lo", "down")
+		}},
+	} {
+		for name, listen := range listenFuncs {
+			for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck} {
+				t.Run(tt.name+" "+name+" "+ingress.String(), func(t *testing.T) {
+					host := newNeighbour(t)
+					host.run(t, "ip", "link", "set", "lo", "down")
+					host.run(t, "ip", "addr", "flush", "dev", "lo")
+					tt.setup(host)
+					if tt.name == "never up" { // as in a new namespace, where only bringing lo up gives it addresses
+						host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
+					}
+					var c bound
+					var err error
+					start := time.Now()
+					host.do(func() { c, err = listen(&loopback.ListenConfig{Ingress: ingress}, t.Context(), "", ":"+servicePort) })
+					require.NoError(t, err)
+					defer c.Close()
+					assert.Less(t, time.Since(start), time.Second, "bounded in time")
+					b := c.Bindings()
+					require.True(t, b[0].Bound())
+					if ingress == loopback.IngressAuto {
+						ingress = loopback.IngressDevice
+					}
+					assert.Equal(t, ingress, b[0].Ingress, "the strongest that can be set")
+					assert.ErrorContains(t, b[0].Err, "not proved")
+					assert.ErrorContains(t, b[0].Err, "down")
+					assert.False(t, b[1].Bound())
+					assert.ErrorIs(t, b[1].Err, syscall.EADDRNOTAVAIL, "lo loses ::1 when it goes down")
+
+					host.run(t, "ip", "link", "set", "lo", "up")
+					go answer(c)
+					s := &stage{host: host}
+					s.local(t, name, "127.0.0.1")
+				})
+			}
+		}
+	}
+}
+
+// answer serves whoever asks, as call expects it, until c is closed.
+func answer(c bound) {
+	if ln, ok := c.(*loopback.Listener); ok {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conn.Write([]byte("served"))
+			conn.Close()
+		}
+	}
+	pc := c.(*loopback.PacketConn)
+	for {
+		_, from, err := pc.ReadFrom(make([]byte, 16))
+		if err != nil {
+			return
+		}
+		pc.WriteTo([]byte("served"), from)
+	}
+}
+
+// blockLo makes lo swallow everything, which no flag of it shows.
+func blockLo(t *testing.T) {
+	t.Helper()
+	run(t, "ip", "link", "set", "lo", "up")
+	needNFT(t)
+	run(t, "nft", "table inet block { chain in { type filter hook input priority 0; iif lo drop; }; }")
+}
+
+// Where lo swallows everything, a proof lasts as long as it may, and the
+// result is that of lo being down.
+func TestListenLoBlocked(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	blockLo(t)
+	for name, listen := range listenFuncs {
+		start := time.Now()
+		c, err := listen(new(loopback.ListenConfig), t.Context(), "4", ":0")
+		require.NoError(t, err, name)
+		assert.Less(t, time.Since(start), 5*time.Second, "bounded in time")
+		assert.Equal(t, loopback.IngressDevice, c.Bindings()[0].Ingress)
+		assert.ErrorContains(t, c.Bindings()[0].Err, "not proved")
+		c.Close()
+	}
+}
+
+// A context that ends during the proofs ends the call.
+func TestListenContextDuringProofs(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	blockLo(t)
+	before := descriptors(t)
+	for name, listen := range listenFuncs {
+		for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressDevice, loopback.IngressRemote} {
+			lc := &loopback.ListenConfig{Ingress: ingress, Control: func(string, string, syscall.RawConn) error {
+				t.Error("a socket was made")
+				return nil
+			}}
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			start := time.Now()
+			_, err := listen(lc, ctx, "", ":"+servicePort)
+			assert.Less(t, time.Since(start), 400*time.Millisecond)
+			assert.ErrorIs(t, err, context.DeadlineExceeded, name)
+			assert.True(t, wantListenError(t, err).Timeout())
+			cancel()
+
+			ctx, cancel = context.WithCancel(t.Context())
+			time.AfterFunc(30*time.Millisecond, cancel)
+			start = time.Now()
+			_, err = listen(lc, ctx, "", ":"+servicePort)
+			assert.Less(t, time.Since(start), 400*time.Millisecond)
+			assert.ErrorIs(t, err, context.Canceled, name)
+			wantListenError(t, err)
+		}
+	}
+	assert.Equal(t, before, descriptors(t))
+}
+
+// A failed call leaves nothing behind: no descriptor, no port.
+func TestListenFails(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "end")
+	failure := errors.New("not today")
+	onFD := func(f func(fd int, network string) error) controlFunc {
+		return func(network, _ string, c syscall.RawConn) error {
+			var err error
+			if cerr := c.Control(func(fd uintptr) { err = f(int(fd), network) }); cerr != nil {
+				return cerr
+			}
+			return err
+		}
+	}
+	only6 := func(control controlFunc) controlFunc {
+		return func(network, address string, c syscall.RawConn) error {
+			if strings.HasSuffix(network, "4") {
+				return nil
+			}
+			return control(network, address, c)
+		}
+	}
+	returning := func(err error) controlFunc { return func(string, string, syscall.RawConn) error { return err } }
+	for _, tt := range []struct {
+		name    string
+		control controlFunc
+		want    error
+	}{
+		{"fails", returning(failure), failure},
+		{"fails on the second socket", only6(returning(failure)), failure},
+		// These would mean something if they came from bind.
+		{"fails like a port in use", only6(returning(unix.EADDRINUSE)), unix.EADDRINUSE},
+		{"fails like a missing family", only6(returning(unix.EAFNOSUPPORT)), unix.EAFNOSUPPORT},
+		{"binds by itself", onFD(func(fd int, network string) error {
+			if strings.HasSuffix(network, "4") {
+				return unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+			}
+			return unix.Bind(fd, &unix.SockaddrInet6{Addr: [16]byte{15: 1}})
+		}), unix.EINVAL},
+		{"binds to every interface", only6(onFD(func(fd int, _ string) error {
+			return unix.Bind(fd, &unix.SockaddrInet6{})
+		})), unix.EINVAL},
+		{"sets IP_TRANSPARENT", onFD(func(fd int, network string) error {
+			if strings.HasSuffix(network, "4") {
+				return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TRANSPARENT, 1)
+			}
+			return nil
+		}), loopback.ErrNotLoopback},
+		{"sets IPV6_TRANSPARENT", only6(onFD(func(fd int, _ string) error {
+			return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT, 1)
+		})), loopback.ErrNotLoopback},
+		{"binds to another device", onFD(func(fd int, network string) error {
+			if strings.HasSuffix(network, "6") {
+				return nil
+			}
+			return unix.BindToDevice(fd, "wire")
+		}), loopback.ErrNotLoopback},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for name, listen := range listenFuncs {
+				for _, port := range []string{"0", servicePort} {
+					before := descriptors(t)
+					// The rung of IngressRemote undoes nothing that Control did.
+					lc := &loopback.ListenConfig{Ingress: loopback.IngressRemote, Control: tt.control}
+					_, err := listen(lc, t.Context(), "", ":"+port)
+					require.ErrorIs(t, err, tt.want, name)
+					wantListenError(t, err)
+					assert.Equal(t, before, descriptors(t))
+				}
+			}
+		})
+	}
+
+	for name, listen := range listenFuncs {
+		t.Run(name+" in use", func(t *testing.T) {
+			for _, addr := range both {
+				other, err := listen(new(loopback.ListenConfig), t.Context(), "", net.JoinHostPort(addr, "0"))
+				require.NoError(t, err)
+				before := descriptors(t)
+				for _, lc := range []*loopback.ListenConfig{{}, {RequireBoth: true}, {Ingress: loopback.IngressAny}} {
+					_, err = listen(lc, t.Context(), "", ":"+strconv.Itoa(int(other.Port())))
+					require.ErrorIs(t, err, unix.EADDRINUSE)
+					assert.Equal(t, other.AddrPorts()[0].String(), wantListenError(t, err).Addr.String(), "names the one in use")
+				}
+				assert.Equal(t, before, descriptors(t))
+				other.Close()
+			}
+		})
+	}
+
+	// A Control whose device the rung replaces.
+	ln, err := (&loopback.ListenConfig{Control: onFD(func(fd int, _ string) error {
+		return unix.BindToDevice(fd, "wire")
+	})}).Listen(t.Context(), "tcp", ":0")
+	require.NoError(t, err)
+	assert.NoError(t, ln.Bindings()[0].Err)
+	ln.Close()
+}
+
+type controlFunc = func(network, address string, c syscall.RawConn) error
+
+// Descriptors that run out at any point of Listen are an error, with nothing
+// left open and no weaker rung taken.
+func TestListenEMFILE(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	for name, listen := range listenFuncs {
+		t.Run(name, func(t *testing.T) {
+			c, err := listen(new(loopback.ListenConfig), t.Context(), "", ":0") // opens what the runtime keeps
+			require.NoError(t, err)
+			c.Close()
+			var limit unix.Rlimit
+			require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+			failures := 0
+			for spare := range uint64(40) {
+				before := descriptors(t)
+				// With no gap below it, the next descriptor is the first spare one.
+				next, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				require.NoError(t, err)
+				unix.Close(next)
+				tight := limit
+				tight.Cur = uint64(next) + spare
+				require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &tight))
+				c, err := listen(new(loopback.ListenConfig), t.Context(), "", ":0")
+				require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+				if err != nil {
+					failures++
+					assert.ErrorIs(t, err, unix.EMFILE, "%d to spare", spare)
+					wantListenError(t, err)
+				} else {
+					for _, b := range c.Bindings() {
+						assert.True(t, b.Bound())
+						assert.Equal(t, loopback.IngressDevice, b.Ingress)
+						assert.NoError(t, b.Err)
+					}
+					c.Close()
+				}
+				assert.Equal(t, before, descriptors(t))
+			}
+			assert.Greater(t, failures, 2)
+			assert.Less(t, failures, 20)
+		})
+	}
+}
+
+// Strangers connect to the port all the time while Listen starts on it. Each
+// of them is refused or served: no proof takes one, and none is cut off.
+func TestListenStrangers(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	for range 20 {
+		var served sync.WaitGroup // until each stranger was served some times
+		stop := make(chan struct{})
+		results := make(chan error)
+		for _, at := range []string{"127.0.0.1", "::1", "127.0.0.1", "::1"} {
+			served.Add(1)
+			go func() {
+				n := 0
+				for {
+					select {
+					case <-stop:
+						results <- nil
+						return
+					default:
+					}
+					got, err := call("tcp", "", at, "", 10*time.Second)
+					switch {
+					case err == nil && got == "served":
+						if n++; n == 5 {
+							served.Done()
+						}
+					case errors.Is(err, unix.ECONNREFUSED):
+					default:
+						if n < 5 {
+							served.Done()
+						}
+						results <- fmt.Errorf("a client of %s got %q: %w", at, got, err)
+						return
+					}
+				}
+			}()
+		}
+		ln, err := loopback.Listen("tcp", ":"+servicePort)
+		if assert.NoError(t, err) {
+			go answer(ln)
+			served.Wait()
+		}
+		close(stop)
+		for range 4 {
+			assert.NoError(t, <-results)
+		}
+		if ln != nil {
+			ln.Close()
+		}
+	}
+}
