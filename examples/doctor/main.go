@@ -21,7 +21,7 @@ import (
 	"example.com/loopback"
 )
 
-const usage = `usage: doctor [-json] [-strict] [-port N]... [-name NAME]... [-explain TEXT]...
+const usage = `usage: doctor [-json] [-strict] [-port N]... [-name NAME]... [-explain TEXT...]...
 
 With no question doctor examines this machine: its loopback interfaces, what
 works in which family, whether other machines get in, what localhost is, and
@@ -32,7 +32,7 @@ questions, each as often as needed:
   -port N        what do clients of localhost see on this TCP port?
   -name NAME     what does this name mean here?
   -explain TEXT  is this address, host, host:port or URL loopback?
-                 With - the texts are the lines of the standard input.
+                 Several texts may follow; - is the lines of the standard input.
 
 flags:
   -json          answer in JSON
@@ -119,13 +119,19 @@ func parse(args []string) (q question, err error) {
 	})
 	fs.Func("name", "", func(s string) error { q.names = append(q.names, s); return nil })
 	fs.Func("explain", "", func(s string) error { q.texts = append(q.texts, s); return nil })
-	if err := fs.Parse(args); err != nil {
-		return q, err
+	for {
+		if err := fs.Parse(args); err != nil {
+			return q, err
+		}
+		switch {
+		case fs.NArg() == 0:
+			return q, nil
+		case len(q.texts) == 0:
+			return q, fmt.Errorf("unexpected argument %.100q", fs.Arg(0))
+		}
+		q.texts = append(q.texts, fs.Arg(0))
+		args = fs.Args()[1:]
 	}
-	if fs.NArg() > 0 {
-		return q, fmt.Errorf("unexpected argument %.100q", fs.Arg(0))
-	}
-	return q, nil
 }
 
 var errArgument = errors.New("invalid argument")

@@ -199,3 +199,15 @@ func TestWrapped(t *testing.T) {
 	unbroken := strings.Repeat("x", 200) + "\n"
 	assert.Equal(t, unbroken, wrapped(unbroken))
 }
+
+func TestSeveralTexts(t *testing.T) {
+	code, data, stderr := doctor(t, "from stdin\n", "-explain", "::1", "127.1", "-json", "-explain", "localhost", "-")
+	require.Zero(t, code, stderr)
+	var a struct{ Explain []struct{ Input string } }
+	require.NoError(t, json.Unmarshal([]byte(data), &a))
+	var inputs []string
+	for _, e := range a.Explain {
+		inputs = append(inputs, e.Input)
+	}
+	assert.Equal(t, []string{"::1", "127.1", "localhost", "from stdin"}, inputs)
+}
