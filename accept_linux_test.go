@@ -273,6 +273,32 @@ func (l *countingListener) Accept() (net.Conn, error) {
 	return c, err
 }
 
+// The families take turns, however many clients of one came first.
+func TestAcceptIsFair(t *testing.T) {
+	const each = 60
+	ln := listening(t, ":0")
+	for _, to := range ln.AddrPorts() { // all of the first, then all of the second
+		for range each {
+			dial(t, to)
+		}
+	}
+	count := map[string]int{}
+	for i := range 2 * each {
+		c, err := ln.AcceptTCP()
+		require.NoError(t, err)
+		count[c.LocalAddr().String()]++
+		c.Close()
+		if i == each-1 {
+			for _, to := range ln.AddrPorts() {
+				assert.GreaterOrEqual(t, count[to.String()], each/2-1, "of the first %d", each)
+			}
+		}
+	}
+	for _, to := range ln.AddrPorts() {
+		assert.Equal(t, each, count[to.String()])
+	}
+}
+
 // Another process that has the socket may take the connection that Accept was
 // woken for. The other family is served all the same, and so is what comes.
 func TestAcceptAfterTheft(t *testing.T) {

@@ -22,9 +22,9 @@ func exhausted(err error) bool { return hasErrno(err, "EMFILE", "ENFILE", "ENOBU
 
 // connectionFailed reports whether err, of an accept, is about a connection
 // that failed while it waited, and not about the listener: accept(2), "Error
-// handling".
+// handling". ENOTCONN is what AcceptEx says of one that was reset.
 func connectionFailed(err error) bool {
-	return hasErrno(err, "ECONNABORTED", "ECONNRESET", "EPERM", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP",
+	return hasErrno(err, "ECONNABORTED", "ECONNRESET", "ENOTCONN", "EPERM", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP",
 		"ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET", "ETIMEDOUT")
 }
 

@@ -35,6 +35,8 @@ func errnoName(errno syscall.Errno) string {
 		return "ECONNRESET"
 	case syscall.ENOBUFS, 10055:
 		return "ENOBUFS"
+	case syscall.ENOTCONN, 10057:
+		return "ENOTCONN"
 	case syscall.ETIMEDOUT, 10060:
 		return "ETIMEDOUT"
 	case syscall.ECONNREFUSED, 10061:

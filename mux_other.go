@@ -87,15 +87,27 @@ func (m *mux) start() {
 		}
 		m.busy[i] = true
 		go func() {
-			r := m.receive(i, m.bufs[i])
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			if m.closed && r.conn != nil {
-				r.conn.Close()
-				return
+			m.results <- m.receive(i, m.bufs[i]) // without mu: it would wait long for its turn
+			select {
+			case <-m.done:
+				m.drop()
+			default:
 			}
-			m.results <- r
 		}()
+	}
+}
+
+// drop closes what was received and is not wanted any more.
+func (m *mux) drop() {
+	for {
+		select {
+		case r := <-m.results:
+			if r.conn != nil {
+				r.conn.Close()
+			}
+		default:
+			return
+		}
 	}
 }
 
@@ -152,14 +164,5 @@ func (m *mux) close() {
 	if m.timer != nil {
 		m.timer.Stop()
 	}
-	for {
-		select {
-		case r := <-m.results:
-			if r.conn != nil {
-				r.conn.Close()
-			}
-		default:
-			return
-		}
-	}
+	m.drop()
 }
