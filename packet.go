@@ -146,10 +146,10 @@ func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 }
 
 // WriteToUDPAddrPort sends b to addr, which must be loopback, from the address
-// of the same family. For any other address the error wraps [ErrNotLoopback],
-// and nothing is sent.
+// of the same family; a mapped address is its IPv4 address, a zone is dropped.
+// For any other address the error wraps [ErrNotLoopback], and nothing is sent.
 func (c *PacketConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {
-	to := unmap(addr)
+	to := netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
 	if !Is(to.Addr()) {
 		return 0, c.writeError(addr, ErrNotLoopback)
 	}
@@ -165,13 +165,17 @@ func (c *PacketConn) writeError(addr netip.AddrPort, err error) error {
 	return &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(addr), Err: err}
 }
 
-// WriteTo is WriteToUDPAddrPort; the address is a [*net.UDPAddr].
+// WriteTo is WriteToUDPAddrPort; the address is a [*net.UDPAddr]. A loopback
+// address of another type is [syscall.EINVAL], as in package net.
 func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
-	a, ok := addr.(*net.UDPAddr)
-	if !ok {
-		return 0, &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: addr, Err: syscall.EINVAL}
+	if a, ok := addr.(*net.UDPAddr); ok {
+		return c.WriteToUDPAddrPort(b, a.AddrPort())
 	}
-	return c.WriteToUDPAddrPort(b, a.AddrPort())
+	err := ErrNotLoopback
+	if IsNetAddr(addr) {
+		err = syscall.EINVAL
+	}
+	return 0, &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: addr, Err: err}
 }
 
 // LocalAddr returns the first of AddrPorts, a [*net.UDPAddr].

@@ -1,0 +1,116 @@
+package loopback_test
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A datagram read and answered allocates nothing.
+func TestPacketAllocs(t *testing.T) {
+	for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
+		for _, address := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+			t.Run(ingress.String()+" "+address, func(t *testing.T) {
+				c := packetConn(t, &loopback.ListenConfig{Ingress: ingress}, address)
+				to := c.AddrPorts()
+				buf := make([]byte, 100)
+				i := 0
+				allocs := testing.AllocsPerRun(1000, func() {
+					at := to[i%len(to)]
+					i++
+					if _, err := c.WriteToUDPAddrPort(buf[:10], at); err != nil { // to itself
+						t.Fatal(err)
+					}
+					if n, from, err := c.ReadFromUDPAddrPort(buf); err != nil || n != 10 || from != at {
+						t.Fatal(n, from, err)
+					}
+				})
+				assert.Zero(t, allocs)
+			})
+		}
+	}
+}
+
+// Datagrams of strangers that routing lets in are dropped and reported, and
+// keep neither the deadline nor Close from ending a read.
+func TestPacketRefused(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "addr", "add", "192.0.2.1/32", "dev", "lo")
+	run(t, "ip", "addr", "add", "2001:db8::1/128", "dev", "lo", "nodad")
+	strangers := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+
+	for _, ingress := range []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote} {
+		for _, address := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+			t.Run(ingress.String()+" "+address, func(t *testing.T) {
+				var rejected atomic.Int32
+				var onReject func()
+				var c *loopback.PacketConn
+				c = packetConn(t, &loopback.ListenConfig{Ingress: ingress, OnReject: func(err error) {
+					op, ok := err.(*net.OpError)
+					if !assert.True(t, ok, "%T", err) {
+						return
+					}
+					assert.ErrorIs(t, err, loopback.ErrRefused)
+					assert.Equal(t, "read", op.Op)
+					assert.Equal(t, "udp", op.Net)
+					assert.Contains(t, c.AddrPorts(), addrPortOf(op.Source))
+					assert.Contains(t, strangers, addrPortOf(op.Addr).Addr())
+					rejected.Add(1)
+					onReject()
+				}}, address)
+				to := c.AddrPorts()
+				send := func(at netip.AddrPort) {
+					local := strangers[0]
+					if at.Addr().Is6() {
+						local = strangers[1]
+					}
+					d := net.Dialer{LocalAddr: &net.UDPAddr{IP: local.AsSlice()}}
+					s, err := d.Dial("udp", at.String())
+					require.NoError(t, err)
+					defer s.Close()
+					_, err = s.Write([]byte("stranger"))
+					require.NoError(t, err)
+				}
+
+				const each = 20
+				onReject = func() {}
+				buf := make([]byte, 100)
+				for _, at := range to {
+					for range each {
+						send(at)
+					}
+					_, err := dialUDP(t, at).Write([]byte("friend"))
+					require.NoError(t, err)
+					n, from, err := c.ReadFromUDPAddrPort(buf)
+					require.NoError(t, err)
+					assert.Equal(t, "friend", string(buf[:n]))
+					assert.True(t, loopback.Is(from.Addr()))
+				}
+				assert.EqualValues(t, each*len(to), rejected.Load())
+
+				// Whenever one is refused, there is another.
+				last := to[len(to)-1]
+				onReject = func() { send(last) }
+				require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+				send(last)
+				_, _, err := c.ReadFromUDPAddrPort(buf)
+				requireTimeout(t, err)
+				assert.Greater(t, rejected.Load(), int32(each*len(to)+2))
+
+				require.NoError(t, c.SetReadDeadline(time.Time{}))
+				onReject = func() { c.Close() } // OnReject may close
+				_, _, err = c.ReadFromUDPAddrPort(buf)
+				requireClosed(t, err)
+			})
+		}
+	}
+}
