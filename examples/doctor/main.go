@@ -21,18 +21,18 @@ import (
 	"example.com/loopback"
 )
 
-const usage = `usage: doctor [-json] [-strict] [-port N]... [-name NAME]... [-explain TEXT...]...
+const usage = `usage: doctor [-json] [-strict] [-port N...] [-name NAME...] [-explain TEXT...]
 
 With no question doctor examines this machine: its loopback interfaces, what
 works in which family, whether other machines get in, what localhost is, and
 what loopback.Listen("tcp", ":0") binds. It changes nothing and needs no
 privilege.
 
-questions, each as often as needed:
+questions, each with one value or several:
   -port N        what do clients of localhost see on this TCP port?
   -name NAME     what does this name mean here?
   -explain TEXT  is this address, host, host:port or URL loopback?
-                 Several texts may follow; - is the lines of the standard input.
+                 In the place of - come the lines of the standard input.
 
 flags:
   -json          answer in JSON
@@ -104,33 +104,41 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return 0
 }
 
+// parse reads the command line. An argument that is not a flag belongs to the
+// question before it: -explain A B is -explain A -explain B.
 func parse(args []string) (q question, err error) {
 	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // run says it
 	fs.BoolVar(&q.asJSON, "json", false, "")
 	fs.BoolVar(&q.strict, "strict", false, "")
-	fs.Func("port", "", func(s string) error {
+	var last func(string) error
+	ask := func(name string, add func(string) error) {
+		fs.Func(name, "", func(s string) error { last = add; return add(s) })
+	}
+	ask("port", func(s string) error {
 		port, err := strconv.ParseUint(s, 10, 16)
 		if err != nil || port == 0 {
-			return errors.New("not a port from 1 to 65535")
+			return fmt.Errorf("%.100q is not a port from 1 to 65535", s)
 		}
 		q.ports = append(q.ports, uint16(port))
 		return nil
 	})
-	fs.Func("name", "", func(s string) error { q.names = append(q.names, s); return nil })
-	fs.Func("explain", "", func(s string) error { q.texts = append(q.texts, s); return nil })
+	ask("name", func(s string) error { q.names = append(q.names, s); return nil })
+	ask("explain", func(s string) error { q.texts = append(q.texts, s); return nil })
 	for {
 		if err := fs.Parse(args); err != nil {
 			return q, err
 		}
-		switch {
-		case fs.NArg() == 0:
+		if args = fs.Args(); len(args) == 0 {
 			return q, nil
-		case len(q.texts) == 0:
-			return q, fmt.Errorf("unexpected argument %.100q", fs.Arg(0))
 		}
-		q.texts = append(q.texts, fs.Arg(0))
-		args = fs.Args()[1:]
+		if last == nil {
+			return q, fmt.Errorf("unexpected argument %.100q", args[0])
+		}
+		if err := last(args[0]); err != nil {
+			return q, err
+		}
+		args = args[1:]
 	}
 }
 

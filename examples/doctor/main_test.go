@@ -34,6 +34,7 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"-nonsense"}, {"argument"}, {"-json=maybe"}, {"-json", "argument"},
 		{"-port"}, {"-port", "0"}, {"-port", "65536"}, {"-port", "-1"}, {"-port", "http"}, {"-port", ""},
+		{"-port", "80", "http"}, {"-json", "80", "-port", "80"}, {"-explain", "::1", "-nonsense"},
 		{"-name"}, {"-explain"},
 	} {
 		code, stdout, stderr := doctor(t, "", args...)
@@ -87,7 +88,7 @@ func TestPorts(t *testing.T) {
 	require.NoError(t, err)
 	defer ln.Close()
 	port := strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
-	code, page, stderr := doctor(t, "", "-port", port, "-port", "1")
+	code, page, stderr := doctor(t, "", "-port", port, "1")
 	assert.Equal(t, 0, code)
 	assert.Empty(t, stderr)
 	assert.Contains(t, page, port)
@@ -123,7 +124,11 @@ func TestExplain(t *testing.T) {
 	}
 	assert.Equal(t, []string{`"::1"`, `"127.1"`, `""`, `"last"`, `"http://localhost/"`}, quoted)
 
-	code, data, _ := doctor(t, "", "-json", "-explain", "<127.0.0.1>")
+	_, again, _ := doctor(t, "one\ntwo\n", "-explain", "::1", "-", "http://localhost/", "-name", "127.0.0.1")
+	_, same, _ := doctor(t, "one\ntwo\n", "-name", "127.0.0.1", "-explain", "::1", "-explain", "-", "-explain", "http://localhost/")
+	assert.Equal(t, same, again)
+
+	code, data, _ := doctor(t, "", "-explain", "<127.0.0.1>", "-json")
 	assert.Equal(t, 0, code)
 	assert.Contains(t, data, `"input": "<127.0.0.1>"`)
 	assert.Equal(t, []string{"explain"}, keys(t, data))
