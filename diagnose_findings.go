@@ -168,7 +168,7 @@ func (r *Report) placeFindings() (fs []Finding) {
 	}
 	if len(off) > 0 {
 		fs = append(fs, Finding{VerdictLoopbackOffLo, LevelWarn,
-			"loopback addresses are on an interface that is not loopback: what is sent to them may leave this machine",
+			"loopback addresses are on an interface that is not loopback: what is sent to them may leave this machine, or seem to come from outside",
 			list(off, ", ", PlacedAddr.String),
 			list(off, "; ", func(a PlacedAddr) string {
 				return command("ip addr del "+a.Addr.String()+" dev "+a.Interface, "ifconfig "+a.Interface+" "+a.Addr.Addr().String()+" -alias")

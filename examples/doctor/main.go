@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -233,6 +234,8 @@ type binding struct {
 	Bound   bool             `json:"bound"`
 	Ingress loopback.Ingress `json:"ingress"`
 	Note    string           `json:"note,omitempty"`
+
+	brief string // Note for the page
 }
 
 func listen(ctx context.Context) *listening {
@@ -246,6 +249,10 @@ func listen(ctx context.Context) *listening {
 		out := binding{Network: b.Network, Addr: b.Addr, Bound: b.Bound(), Ingress: b.Ingress}
 		if b.Err != nil {
 			out.Note = b.Err.Error()
+			out.brief = out.Note
+		}
+		if b.Bound() && errors.Is(b.Err, errors.ErrUnsupported) && runtime.GOOS != "linux" {
+			out.brief = "(only Linux offers more)"
 		}
 		l.Bindings = append(l.Bindings, out)
 	}
@@ -265,8 +272,8 @@ func (l *listening) String() string {
 			state = enforced(bind.Ingress)
 		}
 		fmt.Fprintf(&b, "  %-15s  %s\n", bind.Addr, state)
-		if bind.Note != "" {
-			fmt.Fprintf(&b, "  %-15s  %s\n", "", bind.Note)
+		if bind.brief != "" {
+			fmt.Fprintf(&b, "  %-15s  %s\n", "", bind.brief)
 		}
 	}
 	return b.String()
