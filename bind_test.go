@@ -266,29 +266,41 @@ func TestListenInUse(t *testing.T) {
 	if !hasIPv6() {
 		t.Skip("this machine has no ::1")
 	}
-	for _, taken := range []string{"127.0.0.1", "::1"} {
+	for _, taken := range both {
 		other, err := net.Listen("tcp", net.JoinHostPort(taken, "0"))
 		require.NoError(t, err)
+		defer other.Close()
 		_, port, _ := net.SplitHostPort(other.Addr().String())
-		ln, err := loopback.Listen("tcp", ":"+port)
+		var bound []*net.TCPAddr
+		lc := &loopback.ListenConfig{Control: func(_, address string, _ syscall.RawConn) error {
+			a, err := net.ResolveTCPAddr("tcp", address)
+			bound = append(bound, a)
+			return err
+		}}
+		ln, err := lc.Listen(t.Context(), "tcp", ":"+port)
 		require.Error(t, err, "%s has it", taken)
 		assert.Nil(t, ln)
 		op, ok := err.(*net.OpError)
 		require.True(t, ok)
 		assert.Equal(t, net.JoinHostPort(taken, port), op.Addr.String())
-		other.Close()
+
 		// Nothing of the failed attempt is left.
-		ln, err = loopback.Listen("tcp", ":"+port)
-		require.NoError(t, err)
-		assert.Len(t, ln.AddrPorts(), 2)
-		ln.Close()
+		for _, a := range bound {
+			c, err := net.Dial("tcp", a.String())
+			if a.IP.String() != taken {
+				assert.Error(t, err, "something listens on %v", a)
+			}
+			if err == nil {
+				c.Close()
+			}
+		}
 
 		c, err := net.ListenPacket("udp", net.JoinHostPort(taken, "0"))
 		require.NoError(t, err)
+		defer c.Close()
 		_, port, _ = net.SplitHostPort(c.LocalAddr().String())
 		_, err = loopback.ListenPacket("udp", ":"+port)
 		require.Error(t, err, "%s has it", taken)
-		c.Close()
 	}
 }
 

@@ -45,6 +45,14 @@ func askForLoop() (loop, bool) {
 	return loop{name, loopbackIndex, flags&unix.IFF_UP != 0}, flags&unix.IFF_LOOPBACK != 0
 }
 
+// available returns why this machine does not have the rung.
+func (g gate) available() error {
+	if g.loop.index == 0 && (g.rung == IngressDevice || g.rung == IngressCheck) {
+		return errNoLoop
+	}
+	return nil
+}
+
 // set prepares a socket, not yet bound, for the rung.
 func (g gate) set(c syscall.RawConn, datagram bool) error {
 	var err error
@@ -57,9 +65,6 @@ func (g gate) set(c syscall.RawConn, datagram bool) error {
 		}
 	}); cerr != nil {
 		return cerr
-	}
-	if err == nil && g.loop.index == 0 && (g.rung == IngressDevice || g.rung == IngressCheck) {
-		return errNoLoop
 	}
 	return err
 }

@@ -10,15 +10,18 @@ import (
 
 func findLoop() (loop, error) { return scanForLoop() }
 
-// set prepares a socket, not yet bound, for the rung.
-func (g gate) set(syscall.RawConn, bool) error {
+// available returns why this machine does not have the rung.
+func (g gate) available() error {
 	if g.rung == IngressDevice || g.rung == IngressCheck {
 		return errors.ErrUnsupported
 	}
 	return nil
 }
 
-// The following are for IngressCheck, which set refuses.
+// set has nothing to prepare for the rungs that are left.
+func (g gate) set(syscall.RawConn, bool) error { return nil }
+
+// The following are for IngressCheck, which is not available.
 
 func ingressOf(*net.TCPConn, bool) (int, error) { return 0, errors.ErrUnsupported }
 

@@ -39,6 +39,9 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 	}
 	try := func(rung Ingress) (g gate, set bool, err error) {
 		g = gate{rung, lo, addr.Is6()}
+		if err := g.available(); err != nil {
+			return g, false, err
+		}
 		ctx, cancel := context.WithTimeout(ctx, bound)
 		defer cancel()
 		trip, err := rehearse(ctx, g, addr)
