@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 )
 
 // Adopt makes one Listener of TCP listeners that were made elsewhere, such as
 // those of systemd, which hands over one for each family. Each must be a
-// [*net.TCPListener] that [Verify] accepts. On an error nothing was adopted,
-// and all stay open; otherwise the Listener closes them.
+// [*net.TCPListener] that [Verify] accepts, and may be given once. On an error
+// nothing was adopted, and all stay open; otherwise the Listener closes them.
+//
+// A listener of another network namespace serves the loopback interface of
+// that one. What cannot be proved about it here, its Binding says.
 //
 // No option is set on them, since another process may share them. So
 // IngressAuto means IngressCheck, then IngressRemote, and IngressDevice is an
@@ -42,6 +46,9 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		if !ok || t == nil {
 			return nil, adoptError(ln, fmt.Errorf("%w: a %T cannot be adopted, only a *net.TCPListener", ErrNotLoopback, ln))
 		}
+		if slices.ContainsFunc(socks, func(s tcpSock) bool { return s.TCPListener == t }) {
+			return nil, adoptError(ln, errors.New("loopback: it was given twice"))
+		}
 		if err := Verify(t); err != nil {
 			return nil, adoptError(ln, err)
 		}
@@ -54,6 +61,9 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		}
 		addr := info.local.Addr()
 		g, note, err := choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath))
+		if missing(err) { // here; the listener is of another namespace
+			g, note, err = gate{rungs[0], lo, addr.Is6()}, fmt.Errorf("not proved: %w", err), nil
+		}
 		if err != nil {
 			return nil, adoptError(ln, err)
 		}

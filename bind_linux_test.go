@@ -267,11 +267,20 @@ func TestListenNoIPv4(t *testing.T) {
 }
 
 // refuseSocket makes socket(2) fail with EAFNOSUPPORT for a family, for ever,
-// in this process: seccomp(2).
+// in this process.
 func refuseSocket(t *testing.T, family uint32) {
 	t.Helper()
+	filterSyscall(t, unix.SYS_SOCKET, 0, family, unix.EAFNOSUPPORT)
+	_, err := unix.Socket(int(family), unix.SOCK_STREAM, 0)
+	require.ErrorIs(t, err, unix.EAFNOSUPPORT)
+}
+
+// filterSyscall makes a system call whose argument has the value given fail
+// with errno, for ever, in this process: seccomp(2).
+func filterSyscall(t *testing.T, nr, arg, value uint32, errno unix.Errno) {
+	t.Helper()
 	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
-		t.Skipf("on %s socket is called by socketcall, whose arguments a filter does not see", runtime.GOARCH)
+		t.Skipf("on %s arguments are elsewhere: package syscall uses socketcall, or the words are swapped", runtime.GOARCH)
 	}
 	const setModeFilter, allThreads, errnoIs, allow = 1, 1, 0x00050000, 0x7fff0000
 	load := func(offset uint32) unix.SockFilter {
@@ -282,18 +291,15 @@ func refuseSocket(t *testing.T, family uint32) {
 	}
 	ret := func(k uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: k} }
 	filter := []unix.SockFilter{
-		load(0), unless(unix.SYS_SOCKET, 3), // struct seccomp_data: nr
-		load(16), unless(family, 1), // args[0]
-		ret(errnoIs | uint32(unix.EAFNOSUPPORT)),
+		load(0), unless(nr, 3), // struct seccomp_data: nr
+		load(16 + 8*arg), unless(value, 1), // args
+		ret(errnoIs | uint32(errno)),
 		ret(allow),
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, allThreads, uintptr(unsafe.Pointer(&prog)))
-	if errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, allThreads, uintptr(unsafe.Pointer(&prog))); errno != 0 {
 		t.Skipf("needs seccomp: %v", errno)
 	}
-	_, err := unix.Socket(int(family), unix.SOCK_STREAM, 0)
-	require.ErrorIs(t, err, unix.EAFNOSUPPORT)
 }
 
 // With 13,000 ports taken in one family, a pair on port 0 takes at most two
@@ -656,20 +662,12 @@ func TestListenEMFILE(t *testing.T) {
 			c, err := listen(new(loopback.ListenConfig), t.Context(), "", ":0") // opens what the runtime keeps
 			require.NoError(t, err)
 			c.Close()
-			var limit unix.Rlimit
-			require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 			failures := 0
 			for spare := range uint64(40) {
 				before := descriptors(t)
-				// With no gap below it, the next descriptor is the first spare one.
-				next, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-				require.NoError(t, err)
-				unix.Close(next)
-				tight := limit
-				tight.Cur = uint64(next) + spare
-				require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &tight))
-				c, err := listen(new(loopback.ListenConfig), t.Context(), "", ":0")
-				require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+				var c bound
+				var err error
+				withSpare(t, spare, func() { c, err = listen(new(loopback.ListenConfig), t.Context(), "", ":0") })
 				if err != nil {
 					failures++
 					assert.ErrorIs(t, err, unix.EMFILE, "%d to spare", spare)
@@ -688,6 +686,22 @@ func TestListenEMFILE(t *testing.T) {
 			assert.Less(t, failures, 20)
 		})
 	}
+}
+
+// withSpare calls f while the process may open so many more descriptors.
+func withSpare(t *testing.T, spare uint64, f func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	// With no gap below it, the next descriptor is the first spare one.
+	next, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	unix.Close(next)
+	tight := limit
+	tight.Cur = uint64(next) + spare
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &tight))
+	f()
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 }
 
 // Strangers connect to the port all the time while Listen starts on it. Each

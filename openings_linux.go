@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"errors"
 	"os"
 	"strconv"
 
@@ -9,25 +10,31 @@ import (
 
 // openings adds to s the options that let in more than the local address.
 func openings(fd int, s *socketInfo) error {
-	level, opt := unix.IPPROTO_IP, unix.IP_TRANSPARENT
-	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
-		return os.NewSyscallError("getsockopt SO_DOMAIN", err)
-	} else if domain == unix.AF_INET6 {
-		level, opt = unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT
+	ask := func(level, opt int, name string) (int, error) {
+		v, err := unix.GetsockoptInt(fd, level, opt)
+		return v, os.NewSyscallError("getsockopt "+name, err)
 	}
-	transparent, err := unix.GetsockoptInt(fd, level, opt)
+	protocol, err := ask(unix.SOL_SOCKET, unix.SO_PROTOCOL, "SO_PROTOCOL")
 	if err != nil {
-		return os.NewSyscallError("getsockopt IP_TRANSPARENT", err)
-	}
-	device, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX) // Linux 5.0
-	if err != nil {
-		return os.NewSyscallError("getsockopt SO_BINDTOIFINDEX", err)
-	}
-	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil {
-		return os.NewSyscallError("getsockopt SO_PROTOCOL", err)
+		return err
 	}
 	s.multipath = protocol == unix.IPPROTO_MPTCP
+	device, err := ask(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, "SO_BINDTOIFINDEX") // Linux 5.0
+	if err != nil {
+		return err
+	}
+	domain, err := ask(unix.SOL_SOCKET, unix.SO_DOMAIN, "SO_DOMAIN")
+	if err != nil {
+		return err
+	}
+	level, opt := unix.IPPROTO_IP, unix.IP_TRANSPARENT
+	if domain == unix.AF_INET6 {
+		level, opt = unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT
+	}
+	transparent, err := ask(level, opt, "IP_TRANSPARENT")
+	if err != nil && !(s.multipath && errors.Is(err, unix.EOPNOTSUPP)) { // older kernels do not tell
+		return err
+	}
 	switch { // by index, since a socket may be of another namespace
 	case transparent != 0:
 		s.why = "it has IP_TRANSPARENT, and is given connections to other addresses"

@@ -131,7 +131,7 @@ func expire(ctx context.Context, setDeadline func(time.Time) error) (release fun
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		setDeadline(time.Unix(1, 0))
+		_ = setDeadline(time.Unix(1, 0))
 	})
 	return func() {
 		if !stop() {

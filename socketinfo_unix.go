@@ -18,6 +18,9 @@ func socketInfoOf(handle uintptr) (s socketInfo, err error) {
 	case errors.Is(err, unix.ENOTSOCK):
 		s.why = "it is not a socket"
 		return s, nil
+	case errors.Is(err, unix.EAFNOSUPPORT): // package unix does not know its address
+		s.why = "it is not an internet socket"
+		return s, nil
 	case err != nil:
 		return s, os.NewSyscallError("getsockname", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 )
@@ -82,6 +83,9 @@ func inspect(c syscall.Conn) (s socketInfo, err error) {
 		return s, err
 	}
 	if cerr := rc.Control(func(fd uintptr) { s, err = socketInfoOf(fd) }); cerr != nil {
+		if _, ok := c.(*os.File); ok {
+			cerr = net.ErrClosed // what package os means by "use of closed file"
+		}
 		return s, cerr
 	}
 	if err != nil || s.why != "" {

@@ -1,0 +1,483 @@
+package loopback_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// An inherited is a listener as it is handed over: package net's idea of a
+// socket that somebody else made.
+type inherited struct {
+	*net.TCPListener
+	fd int // another descriptor of it, to look from
+}
+
+// inherit makes a listener on the host of a stage.
+func (s *stage) inherit(t *testing.T, spec socketSpec) inherited {
+	t.Helper()
+	var fd int
+	var err error
+	s.host.do(func() { fd, err = spec.open() })
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		t.Skipf("not in this kernel: %v", err)
+	}
+	require.NoError(t, err)
+	return asListener(t, fd)
+}
+
+func asListener(t *testing.T, fd int) inherited {
+	t.Helper()
+	f := os.NewFile(uintptr(fd), "inherited")
+	t.Cleanup(func() { f.Close() })
+	ln, err := net.FileListener(f)
+	require.NoError(t, err)
+	t.Cleanup(func() { ln.Close() })
+	return inherited{ln.(*net.TCPListener), fd}
+}
+
+// wantUntouched checks that a listener that was not adopted is what it was:
+// open, with no option changed, and accepting.
+func (s *stage) wantUntouched(t *testing.T, ln inherited, before map[string]string) {
+	t.Helper()
+	wantSameState(t, before, socketState(ln.fd))
+	var c net.Conn
+	var err error
+	s.host.do(func() { c, err = net.DialTimeout("tcp", ln.Addr().String(), 5*time.Second) })
+	require.NoError(t, err)
+	defer c.Close()
+	ln.SetDeadline(time.Now().Add(5 * time.Second))
+	got, err := ln.AcceptTCP()
+	require.NoError(t, err)
+	defer got.Close()
+	assert.Equal(t, c.LocalAddr().String(), got.RemoteAddr().String(), "the first in the queue")
+}
+
+var (
+	plain4 = socketSpec{family: v4, typ: stream, bind: "127.0.0.1:0", listen: true}
+	plain6 = socketSpec{family: v6, typ: stream, bind: "[::1]:0", listen: true}
+)
+
+// Whatever Verify takes and listens is adopted, gets no option, and serves
+// clients of its own namespace and nobody else: also where that is another
+// namespace than the one in which Adopt is called, whose lo is down.
+func TestAdopt(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	abroad := func(f func()) { f() }
+	for where, do := range map[string]func(func()){"in its namespace": s.host.do, "abroad": abroad} {
+		for _, tt := range socketTable {
+			if !tt.spec.listen || tt.why != "" {
+				continue
+			}
+			for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
+				t.Run(where+"/"+tt.name+"/"+ingress.String(), func(t *testing.T) {
+					given := s.inherit(t, tt.spec)
+					before := socketState(given.fd)
+					lc := &loopback.ListenConfig{Ingress: ingress, Control: func(string, string, syscall.RawConn) error {
+						t.Error("Control was called")
+						return nil
+					}}
+					var ln *loopback.Listener
+					var err error
+					do(func() { ln, err = lc.Adopt(given.TCPListener) })
+					require.NoError(t, err)
+					defer ln.Close()
+					wantSameState(t, before, socketState(given.fd))
+
+					b := ln.Bindings()
+					require.Len(t, b, 1)
+					at := given.Addr().(*net.TCPAddr).AddrPort()
+					at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+					assert.Equal(t, []netip.AddrPort{at}, ln.AddrPorts())
+					assert.True(t, b[0].Bound())
+					want := ingress
+					if ingress == loopback.IngressAuto {
+						want = loopback.IngressCheck
+					}
+					assert.Equal(t, want, b[0].Ingress)
+					if where == "abroad" && ingress != loopback.IngressAny {
+						assert.ErrorContains(t, b[0].Err, "not proved")
+					} else {
+						assert.NoError(t, b[0].Err)
+					}
+
+					var c net.Conn
+					s.host.do(func() { c, err = net.DialTimeout("tcp", at.String(), 5*time.Second) })
+					require.NoError(t, err)
+					defer c.Close()
+					ln.SetDeadline(time.Now().Add(5 * time.Second))
+					got, err := ln.Accept()
+					require.NoError(t, err)
+					got.Close()
+					wantSameState(t, before, socketState(given.fd))
+				})
+			}
+		}
+	}
+}
+
+// A listener that routing lets the wire into: Adopt keeps it out, by the
+// interface of each connection.
+func TestAdoptIngress(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for _, multipath := range []bool{false, true} {
+		s := forSockets(t)
+		s.outside.run(t, "ip", "addr", "add", "127.5.0.2/24", "dev", "wire")
+		s.host.run(t, "ip", "addr", "flush", "dev", "lo")
+		s.host.run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
+		s.host.run(t, "ip", "addr", "add", "127.5.0.1/24", "dev", "wire")
+		refused := make(chan error, 10)
+		for _, ingress := range []loopback.Ingress{loopback.IngressAny, loopback.IngressRemote, loopback.IngressCheck, loopback.IngressAuto} {
+			var ln *loopback.Listener
+			var err error
+			s.host.do(func() {
+				var lc net.ListenConfig
+				lc.SetMultipathTCP(multipath)
+				var given net.Listener
+				if given, err = lc.Listen(context.Background(), "tcp4", "127.0.0.1:"+servicePort); err == nil {
+					ln, err = (&loopback.ListenConfig{Ingress: ingress, OnReject: func(err error) { refused <- err }}).Adopt(given)
+				}
+			})
+			require.NoError(t, err)
+			go answer(ln)
+			for from, passes := range map[string]reach{"10.0.0.2": anyOnly, "127.5.0.2": remoteToo} {
+				var got string
+				s.outside.do(func() { got, err = call("tcp", from, "127.0.0.1", "", 5*time.Second) })
+				if passes.through(ingress) {
+					assert.NoError(t, err)
+					assert.Equal(t, "served", got)
+					continue
+				}
+				assert.ErrorIs(t, err, unix.ECONNRESET, "%v from %s", ingress, from)
+				err := <-refused
+				assert.ErrorIs(t, err, loopback.ErrRefused)
+				assert.ErrorContains(t, err, from)
+			}
+			s.local(t, "tcp", "127.0.0.1")
+			if ingress == loopback.IngressCheck && multipath {
+				// A connection of several paths has no one interface.
+				var fd int
+				s.host.do(func() {
+					fd, err = socketSpec{family: v4, typ: stream, proto: mptcp, connect: ln.Addr().String()}.open()
+				})
+				if errors.Is(err, unix.EPROTONOSUPPORT) {
+					t.Logf("without multipath TCP: %v", err)
+				} else {
+					require.NoError(t, err)
+					assert.ErrorContains(t, <-refused, "unknown")
+					unix.Close(fd)
+				}
+			}
+			ln.Close()
+		}
+	}
+}
+
+// What is in the queue of the listener is the caller's: no proof takes it, and
+// none is put there.
+func TestAdoptKeepsQueue(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressAny} {
+		given := []inherited{s.inherit(t, plain4), s.inherit(t, plain6)}
+		want := map[string]bool{}
+		for range 3 {
+			for _, g := range given {
+				var c net.Conn
+				var err error
+				s.host.do(func() { c, err = net.Dial("tcp", g.Addr().String()) })
+				require.NoError(t, err)
+				defer c.Close()
+				want[c.LocalAddr().String()] = true
+			}
+		}
+		var ln *loopback.Listener
+		var err error
+		s.host.do(func() {
+			ln, err = (&loopback.ListenConfig{RequireBoth: true, Ingress: ingress}).Adopt(given[0].TCPListener, given[1].TCPListener)
+		})
+		require.NoError(t, err)
+		defer ln.Close()
+		got := map[string]bool{}
+		for range len(want) {
+			c, err := ln.Accept()
+			require.NoError(t, err)
+			defer c.Close()
+			got[c.RemoteAddr().String()] = true
+		}
+		assert.Equal(t, want, got)
+		ln.SetDeadline(time.Now().Add(time.Millisecond))
+		_, err = ln.Accept()
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	}
+}
+
+// A refused Adopt leaves every listener untouched, whatever was wrong.
+func TestAdoptRefuses(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	good4, good6 := s.inherit(t, plain4), s.inherit(t, plain6)
+	// refuse expects lc to refuse lns, which hold what is good among them.
+	refuse := func(t *testing.T, lc *loopback.ListenConfig, want error, why string, lns ...net.Listener) {
+		t.Helper()
+		before := descriptors(t)
+		state4, state6 := socketState(good4.fd), socketState(good6.fd)
+		var ln *loopback.Listener
+		var err error
+		s.host.do(func() { ln, err = lc.Adopt(lns...) })
+		require.Error(t, err)
+		assert.Nil(t, ln)
+		op, ok := err.(*net.OpError)
+		require.True(t, ok, "%T", err)
+		assert.Equal(t, "adopt", op.Op)
+		assert.ErrorContains(t, err, why)
+		if want != nil {
+			assert.ErrorIs(t, err, want)
+		}
+		assert.Equal(t, before, descriptors(t))
+		s.wantUntouched(t, good4, state4)
+		s.wantUntouched(t, good6, state6)
+	}
+	auto := new(loopback.ListenConfig)
+
+	for _, tt := range socketTable {
+		if !tt.spec.listen || tt.why == "" {
+			continue
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			bad := s.inherit(t, tt.spec)
+			before := socketState(bad.fd)
+			for _, lc := range []*loopback.ListenConfig{auto, {Ingress: loopback.IngressAny}} {
+				refuse(t, lc, loopback.ErrNotLoopback, tt.why, bad.TCPListener)
+				refuse(t, lc, loopback.ErrNotLoopback, tt.why, good4.TCPListener, good6.TCPListener, bad.TCPListener)
+				refuse(t, lc, loopback.ErrNotLoopback, tt.why, bad.TCPListener, good4.TCPListener)
+			}
+			wantSameState(t, before, socketState(bad.fd))
+			assert.NoError(t, bad.SetDeadline(time.Now()), "it is open")
+		})
+	}
+
+	closed := s.inherit(t, plain4)
+	closed.Close()
+	bound := plain4
+	bound.listen = false
+	connected := s.inherit(t, socketSpec{family: v4, typ: stream, connect: good4.Addr().String()})
+	pending, err := good4.Accept()
+	require.NoError(t, err)
+	defer pending.Close()
+	unixLn, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, err)
+	defer unixLn.Close()
+	for _, tt := range []struct {
+		name string
+		ln   net.Listener
+		want error
+		why  string
+	}{
+		{"nil", nil, loopback.ErrNotLoopback, "nil"},
+		{"nil pointer", (*net.TCPListener)(nil), loopback.ErrNotLoopback, "TCPListener"},
+		{"closed", closed.TCPListener, net.ErrClosed, "closed"},
+		{"bound, not listening", s.inherit(t, bound).TCPListener, loopback.ErrNotLoopback, "does not listen"},
+		{"connected", connected.TCPListener, loopback.ErrNotLoopback, "does not listen"},
+		{"unix", unixLn, loopback.ErrNotLoopback, "UnixListener"},
+		{"wrapped", struct{ net.Listener }{good4.TCPListener}, loopback.ErrNotLoopback, "struct"},
+		{"TLS", tls.NewListener(good4.TCPListener, nil), loopback.ErrNotLoopback, "tls"},
+		{"given twice", good4.TCPListener, nil, "twice"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			refuse(t, auto, tt.want, tt.why, good4.TCPListener, tt.ln)
+			if tt.name != "given twice" {
+				refuse(t, auto, tt.want, tt.why, tt.ln)
+				refuse(t, auto, tt.want, tt.why, tt.ln, good4.TCPListener, good6.TCPListener)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) { refuse(t, auto, nil, "no listener") })
+	t.Run("device", func(t *testing.T) {
+		refuse(t, &loopback.ListenConfig{Ingress: loopback.IngressDevice}, errors.ErrUnsupported, "device", good4.TCPListener, good6.TCPListener)
+	})
+	t.Run("no such rung", func(t *testing.T) {
+		refuse(t, &loopback.ListenConfig{Ingress: 77}, nil, "77", good4.TCPListener)
+	})
+	t.Run("one family", func(t *testing.T) {
+		both := &loopback.ListenConfig{RequireBoth: true}
+		refuse(t, both, nil, "RequireBoth", good4.TCPListener)
+		refuse(t, both, nil, "RequireBoth", good6.TCPListener)
+		mapped := s.inherit(t, socketSpec{family: v6, typ: stream, bind: "[::ffff:127.0.0.1]:0", listen: true})
+		refuse(t, both, nil, "RequireBoth", good4.TCPListener, mapped.TCPListener)
+	})
+	t.Run("no rung is left", func(t *testing.T) {
+		// Local clients come in by the wire: see TestIngress.
+		s := forSockets(t)
+		s.host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+		s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
+		s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
+		given := s.inherit(t, plain4)
+		before := socketState(given.fd)
+		var ln *loopback.Listener
+		var err error
+		s.host.do(func() { ln, err = (&loopback.ListenConfig{Ingress: loopback.IngressCheck}).Adopt(given.TCPListener) })
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		s.wantUntouched(t, given, before)
+		s.host.do(func() { ln, err = auto.Adopt(given.TCPListener) })
+		require.NoError(t, err)
+		defer ln.Close()
+		assert.Equal(t, loopback.IngressRemote, ln.Bindings()[0].Ingress)
+		assert.ErrorContains(t, ln.Bindings()[0].Err, "ingress check: ")
+	})
+}
+
+// A lack of descriptors at any point of Adopt leaves all as it was.
+func TestAdoptEMFILE(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	given := []inherited{s.inherit(t, plain4), s.inherit(t, plain6)}
+	adopt := func() (ln *loopback.Listener, err error) {
+		s.host.do(func() { ln, err = new(loopback.ListenConfig).Adopt(given[0].TCPListener, given[1].TCPListener) })
+		return ln, err
+	}
+	failures := 0
+	for spare := range uint64(40) {
+		before := descriptors(t)
+		states := []map[string]string{socketState(given[0].fd), socketState(given[1].fd)}
+		var ln *loopback.Listener
+		var err error
+		withSpare(t, spare, func() { ln, err = adopt() })
+		if err == nil {
+			assert.Equal(t, loopback.IngressCheck, ln.Bindings()[1].Ingress)
+			ln.Close() // they are adopted, and so is their end
+			break
+		}
+		failures++
+		assert.ErrorIs(t, err, unix.EMFILE)
+		assert.IsType(t, (*net.OpError)(nil), err)
+		assert.Equal(t, before, descriptors(t))
+		for i, g := range given {
+			s.wantUntouched(t, g, states[i])
+		}
+	}
+	assert.Greater(t, failures, 2)
+	assert.Less(t, failures, 20)
+}
+
+const adoptChild = "LOOPBACK_TEST_LISTEN_FDS"
+
+// TestAdoptChild is a service that TestAdoptInherited starts in the way of
+// systemd: its sockets are descriptors 3 and on. It tells what it has and
+// serves until its input ends.
+func TestAdoptChild(t *testing.T) {
+	n, err := strconv.Atoi(os.Getenv(adoptChild))
+	if err != nil {
+		t.Skip("only of use to TestAdoptInherited")
+	}
+	var lns []net.Listener
+	for fd := 3; fd < 3+n; fd++ {
+		f := os.NewFile(uintptr(fd), "LISTEN_FD_"+strconv.Itoa(fd))
+		ln, err := net.FileListener(f)
+		require.NoError(t, err)
+		f.Close()
+		lns = append(lns, ln)
+	}
+	ln, err := (&loopback.ListenConfig{RequireBoth: true}).Adopt(lns...)
+	require.NoError(t, err)
+	for _, b := range ln.Bindings() {
+		fmt.Println(b)
+	}
+	fmt.Println("ready")
+	go answer(ln)
+	io.Copy(io.Discard, os.Stdin)
+	ln.Close()
+}
+
+// A child adopts what it inherited, serves, and goes; the parent finds its
+// listeners as they were.
+func TestAdoptInherited(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	var files []*os.File
+	var lns []*net.TCPListener
+	for _, addr := range both { // as package net makes them: multipath
+		ln, err := net.Listen("tcp", net.JoinHostPort(addr, servicePort))
+		require.NoError(t, err)
+		defer ln.Close()
+		f, err := ln.(*net.TCPListener).File()
+		require.NoError(t, err)
+		defer f.Close()
+		lns, files = append(lns, ln.(*net.TCPListener)), append(files, f)
+	}
+	states := func() (s []map[string]string) {
+		for _, f := range files {
+			s = append(s, socketState(int(f.Fd())))
+		}
+		return s
+	}
+	before := states()
+
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestAdoptChild$", "-test.count=1")
+	cmd.Env = append(os.Environ(), adoptChild+"="+strconv.Itoa(len(files)))
+	cmd.ExtraFiles = files
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	var said []string
+	out := bufio.NewScanner(stdout)
+	for out.Scan() && out.Text() != "ready" {
+		said = append(said, out.Text())
+	}
+	assert.Equal(t, []string{"tcp4 127.0.0.1:4000 (ingress check)", "tcp6 [::1]:4000 (ingress check)"}, said)
+	for _, addr := range both {
+		got, err := call("tcp", "", addr, "", 5*time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, "served", got)
+	}
+	for i, state := range states() {
+		wantSameState(t, before[i], state)
+	}
+	stdin.Close()
+	for out.Scan() {
+	}
+	require.NoError(t, cmd.Wait())
+
+	for i, state := range states() {
+		wantSameState(t, before[i], state)
+		c, err := net.Dial("tcp", lns[i].Addr().String())
+		require.NoError(t, err)
+		got, err := lns[i].Accept()
+		require.NoError(t, err)
+		got.Close()
+		c.Close()
+	}
+}

@@ -1,0 +1,371 @@
+package loopback_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+	"unsafe"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A socketSpec is a socket that was not made by package net.
+type socketSpec struct {
+	family, typ, proto int
+	options            [][3]int // level, option, value
+	device             string   // for SO_BINDTODEVICE
+	bind               string   // "127.0.0.1:0"; a mapped address stays one
+	connect            string
+	listen             bool
+}
+
+// open makes the socket, in the namespace of the calling thread.
+func (s socketSpec) open() (fd int, err error) {
+	if fd, err = unix.Socket(s.family, s.typ|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, s.proto); err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	for _, o := range s.options {
+		if err := unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
+			return -1, fmt.Errorf("setsockopt %v: %w", o, err)
+		}
+	}
+	if s.device != "" {
+		if err := unix.BindToDevice(fd, s.device); err != nil {
+			return -1, os.NewSyscallError("bind to device", err)
+		}
+	}
+	if s.bind != "" {
+		if err := unix.Bind(fd, sockaddr(s.family, s.bind)); err != nil {
+			return -1, os.NewSyscallError("bind", err)
+		}
+	}
+	if s.connect != "" {
+		if err := unix.Connect(fd, sockaddr(s.family, s.connect)); err != nil && err != unix.EINPROGRESS {
+			return -1, os.NewSyscallError("connect", err)
+		}
+	}
+	if s.listen {
+		if err := unix.Listen(fd, 16); err != nil {
+			return -1, os.NewSyscallError("listen", err)
+		}
+	}
+	return fd, nil
+}
+
+// file makes the socket; it is closed when the test ends.
+func (s socketSpec) file(t *testing.T) *os.File {
+	t.Helper()
+	fd, err := s.open()
+	require.NoError(t, err)
+	f := os.NewFile(uintptr(fd), "socket")
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func sockaddr(family int, address string) unix.Sockaddr {
+	ap := netip.MustParseAddrPort(address)
+	if family == unix.AF_INET {
+		return &unix.SockaddrInet4{Addr: ap.Addr().As4(), Port: int(ap.Port())}
+	}
+	sa := &unix.SockaddrInet6{Addr: ap.Addr().As16(), Port: int(ap.Port())}
+	if ifi, err := net.InterfaceByName(ap.Addr().Zone()); err == nil {
+		sa.ZoneId = uint32(ifi.Index)
+	}
+	return sa
+}
+
+// Names for the table of sockets.
+const (
+	v4     = unix.AF_INET
+	v6     = unix.AF_INET6
+	stream = unix.SOCK_STREAM
+	dgram  = unix.SOCK_DGRAM
+	mptcp  = unix.IPPROTO_MPTCP
+)
+
+var (
+	freebind4    = [3]int{unix.IPPROTO_IP, unix.IP_FREEBIND, 1}
+	freebind6    = [3]int{unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1}
+	transparent4 = [3]int{unix.IPPROTO_IP, unix.IP_TRANSPARENT, 1}
+	transparent6 = [3]int{unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT, 1}
+	reuseport    = [3]int{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}
+	reuseaddr    = [3]int{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}
+	only6        = [3]int{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1}
+)
+
+func options(o ...[3]int) [][3]int { return o }
+
+// socketTable is what Verify has to judge, on the host of a stage that has the
+// interface wire and route_localnet. The sockets that listen are for Adopt too.
+var socketTable = []struct {
+	name string
+	spec socketSpec
+	why  string // what the refusal says; "" if the socket is loopback
+}{
+	{"listener", socketSpec{family: v4, typ: stream, bind: "127.0.0.1:0", listen: true}, ""},
+	{"listener elsewhere in 127/8", socketSpec{family: v4, typ: stream, bind: "127.9.8.7:0", listen: true}, ""},
+	{"IPv6 listener", socketSpec{family: v6, typ: stream, bind: "[::1]:0", listen: true}, ""},
+	{"listener on a mapped address", socketSpec{family: v6, typ: stream, bind: "[::ffff:127.0.0.1]:0", listen: true}, ""},
+	{"listener with FREEBIND", socketSpec{family: v4, typ: stream, options: options(freebind4), bind: "127.0.0.1:0", listen: true}, ""},
+	{"IPv6 listener with FREEBIND", socketSpec{family: v6, typ: stream, options: options(freebind6), bind: "[::1]:0", listen: true}, ""},
+	{"listener with REUSEPORT", socketSpec{family: v4, typ: stream, options: options(reuseport), bind: "127.0.0.1:0", listen: true}, ""},
+	{"listener with REUSEADDR", socketSpec{family: v6, typ: stream, options: options(reuseaddr), bind: "[::1]:0", listen: true}, ""},
+	{"listener bound to lo", socketSpec{family: v4, typ: stream, device: "lo", bind: "127.0.0.1:0", listen: true}, ""},
+	{"IPv6 listener bound to lo", socketSpec{family: v6, typ: stream, device: "lo", bind: "[::1]:0", listen: true}, ""},
+	{"MPTCP listener", socketSpec{family: v4, typ: stream, proto: mptcp, bind: "127.0.0.1:0", listen: true}, ""},
+	{"IPv6 MPTCP listener", socketSpec{family: v6, typ: stream, proto: mptcp, bind: "[::1]:0", listen: true}, ""},
+	{"mapped MPTCP listener", socketSpec{family: v6, typ: stream, proto: mptcp, bind: "[::ffff:127.0.0.1]:0", listen: true}, ""},
+
+	{"wildcard listener", socketSpec{family: v4, typ: stream, bind: "0.0.0.0:0", listen: true}, "every interface"},
+	{"IPv6 wildcard listener", socketSpec{family: v6, typ: stream, bind: "[::]:0", listen: true}, "every interface"},
+	{"IPv6-only wildcard listener", socketSpec{family: v6, typ: stream, options: options(only6), bind: "[::]:0", listen: true}, "every interface"},
+	{"mapped wildcard listener", socketSpec{family: v6, typ: stream, bind: "[::ffff:0.0.0.0]:0", listen: true}, "every interface"},
+	{"wildcard MPTCP listener", socketSpec{family: v6, typ: stream, proto: mptcp, bind: "[::]:0", listen: true}, "every interface"},
+	{"wildcard listener bound to lo", socketSpec{family: v4, typ: stream, device: "lo", bind: "0.0.0.0:0", listen: true}, "every interface"},
+	{"listener without a bind", socketSpec{family: v4, typ: stream, listen: true}, "every interface"},
+	{"listener on the wire", socketSpec{family: v4, typ: stream, bind: "10.0.0.1:0", listen: true}, "10.0.0.1"},
+	{"IPv6 listener on the wire", socketSpec{family: v6, typ: stream, bind: "[fd00::1]:0", listen: true}, "fd00::1"},
+	{"listener with FREEBIND elsewhere", socketSpec{family: v4, typ: stream, options: options(freebind4), bind: "192.0.2.77:0", listen: true}, "192.0.2.77"},
+	{"IPv6 listener with FREEBIND elsewhere", socketSpec{family: v6, typ: stream, options: options(freebind6), bind: "[2001:db8::7]:0", listen: true}, "2001:db8::7"},
+	{"listener with TRANSPARENT", socketSpec{family: v4, typ: stream, options: options(transparent4), bind: "127.0.0.1:0", listen: true}, "TRANSPARENT"},
+	{"IPv6 listener with TRANSPARENT", socketSpec{family: v6, typ: stream, options: options(transparent6), bind: "[::1]:0", listen: true}, "TRANSPARENT"},
+	{"mapped listener with TRANSPARENT", socketSpec{family: v6, typ: stream, options: options(transparent4), bind: "[::ffff:127.0.0.1]:0", listen: true}, "TRANSPARENT"},
+	{"MPTCP listener with TRANSPARENT", socketSpec{family: v4, typ: stream, proto: mptcp, options: options(transparent4), bind: "127.0.0.1:0", listen: true}, "TRANSPARENT"},
+	{"listener bound to the wire", socketSpec{family: v4, typ: stream, device: "wire", bind: "127.0.0.1:0", listen: true}, "interface"},
+
+	// The rest does not listen.
+	{"bound", socketSpec{family: v4, typ: stream, bind: "127.0.0.1:0"}, ""},
+	{"not bound", socketSpec{family: v4, typ: stream}, "not bound"},
+	{"IPv6, not bound", socketSpec{family: v6, typ: stream}, "not bound"},
+	{"MPTCP, not bound", socketSpec{family: v4, typ: stream, proto: mptcp}, "not bound"},
+	{"UDP", socketSpec{family: v4, typ: dgram, bind: "127.0.0.1:0"}, ""},
+	{"IPv6 UDP", socketSpec{family: v6, typ: dgram, bind: "[::1]:0"}, ""},
+	{"mapped UDP", socketSpec{family: v6, typ: dgram, bind: "[::ffff:127.0.0.1]:0"}, ""},
+	{"UDP, connected", socketSpec{family: v4, typ: dgram, bind: "127.0.0.1:0", connect: "127.0.0.1:9"}, ""},
+	{"UDP, connected, not bound before", socketSpec{family: v4, typ: dgram, connect: "127.0.0.1:9"}, ""},
+	{"mapped UDP, connected", socketSpec{family: v6, typ: dgram, connect: "[::ffff:127.0.0.1]:9"}, ""},
+	{"UDP, not bound", socketSpec{family: v4, typ: dgram}, "not bound"},
+	{"wildcard UDP", socketSpec{family: v4, typ: dgram, bind: "0.0.0.0:0"}, "every interface"},
+	{"IPv6 wildcard UDP", socketSpec{family: v6, typ: dgram, bind: "[::]:0"}, "every interface"},
+	{"UDP with TRANSPARENT", socketSpec{family: v4, typ: dgram, options: options(transparent4), bind: "127.0.0.1:0"}, "TRANSPARENT"},
+	{"UDP for multicast", socketSpec{family: v4, typ: dgram, bind: "224.0.0.251:0"}, "224.0.0.251"},
+	{"UDP, connected over the wire", socketSpec{family: v4, typ: dgram, connect: "10.0.0.2:9"}, "10.0.0.1"},
+	{"UDP on loopback, connected over the wire", socketSpec{family: v4, typ: dgram, bind: "127.0.0.1:0", connect: "10.0.0.2:9"}, "connected to 10.0.0.2:9"},
+	{"raw", socketSpec{family: v4, typ: unix.SOCK_RAW, proto: unix.IPPROTO_ICMP, bind: "127.0.0.1:0"}, ""},
+	{"raw wildcard", socketSpec{family: v4, typ: unix.SOCK_RAW, proto: unix.IPPROTO_ICMP}, "every interface"},
+
+	{"unix", socketSpec{family: unix.AF_UNIX, typ: stream}, "not an internet socket"},
+	{"netlink", socketSpec{family: unix.AF_NETLINK, typ: unix.SOCK_RAW}, "not an internet socket"},
+	{"packet", socketSpec{family: unix.AF_PACKET, typ: unix.SOCK_RAW}, "not an internet socket"},
+	{"kernel crypto", socketSpec{family: unix.AF_ALG, typ: unix.SOCK_SEQPACKET}, "not an internet socket"},
+}
+
+// forSockets makes the stage that socketTable is for.
+func forSockets(t *testing.T) *stage {
+	t.Helper()
+	s := newStage(t)
+	s.aim(t)
+	s.host.routeLocalnet(t, "all")
+	return s
+}
+
+// Every socket is judged in the test's own namespace too, where it is a
+// foreign one: whose loopback it is does not matter.
+func TestVerifySockets(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	for _, tt := range socketTable {
+		t.Run(tt.name, func(t *testing.T) {
+			var f *os.File
+			var there error
+			var before, after map[string]string
+			s.host.do(func() {
+				fd, err := tt.spec.open()
+				if there = err; err != nil {
+					return
+				}
+				f = os.NewFile(uintptr(fd), "socket")
+				before = socketState(fd)
+				there = loopback.Verify(f)
+				after = socketState(fd)
+			})
+			if f == nil {
+				if errors.Is(there, unix.EPROTONOSUPPORT) || errors.Is(there, unix.EAFNOSUPPORT) {
+					t.Skipf("not in this kernel: %v", there)
+				}
+				t.Fatal(there)
+			}
+			defer f.Close()
+			wantSameState(t, before, after)
+			for where, err := range map[string]error{"there": there, "here": loopback.Verify(f)} {
+				if tt.why == "" {
+					assert.NoError(t, err, where)
+					continue
+				}
+				require.ErrorIs(t, err, loopback.ErrNotLoopback, where)
+				assert.ErrorContains(t, err, tt.why)
+				assert.IsType(t, (*net.OpError)(nil), err)
+			}
+		})
+	}
+}
+
+func TestVerifyOthers(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	t.Run("a connection from outside", func(t *testing.T) {
+		var inside, outside net.Conn
+		var ln net.Listener
+		var err error
+		s.host.do(func() { ln, err = net.Listen("tcp4", "127.0.0.1:"+servicePort) })
+		require.NoError(t, err)
+		defer ln.Close()
+		s.outside.do(func() { outside, err = net.DialTimeout("tcp4", "127.0.0.1:"+servicePort, 5*time.Second) })
+		require.NoError(t, err)
+		defer outside.Close()
+		inside, err = ln.Accept()
+		require.NoError(t, err)
+		defer inside.Close()
+		err = loopback.Verify(inside.(*net.TCPConn))
+		require.ErrorIs(t, err, loopback.ErrNotLoopback)
+		assert.ErrorContains(t, err, "connected to 10.0.0.2:")
+
+		outside.Close()
+		_, err = io.Copy(io.Discard, inside)
+		require.NoError(t, err)
+		assert.ErrorIs(t, loopback.Verify(inside.(*net.TCPConn)), loopback.ErrNotLoopback, "half closed")
+	})
+	t.Run("a local connection", func(t *testing.T) {
+		var ln net.Listener
+		var c net.Conn
+		var err error
+		s.host.do(func() {
+			if ln, err = net.Listen("tcp", "[::1]:0"); err == nil {
+				c, err = net.Dial("tcp", ln.Addr().String())
+			}
+		})
+		require.NoError(t, err)
+		defer ln.Close()
+		defer c.Close()
+		inside, err := ln.Accept()
+		require.NoError(t, err)
+		defer inside.Close()
+		assert.NoError(t, loopback.Verify(c.(*net.TCPConn)))
+		assert.NoError(t, loopback.Verify(inside.(*net.TCPConn)))
+	})
+	t.Run("no sockets", func(t *testing.T) {
+		r, w, err := os.Pipe()
+		require.NoError(t, err)
+		defer r.Close()
+		defer w.Close()
+		null, err := os.Open("/dev/null")
+		require.NoError(t, err)
+		defer null.Close()
+		file, err := os.Create(t.TempDir() + "/file")
+		require.NoError(t, err)
+		defer file.Close()
+		for _, f := range []*os.File{r, w, null, file} {
+			err := loopback.Verify(f)
+			require.ErrorIs(t, err, loopback.ErrNotLoopback)
+			assert.ErrorContains(t, err, "not a socket")
+			assert.IsType(t, (*net.OpError)(nil), err)
+		}
+	})
+	t.Run("closed", func(t *testing.T) {
+		run(t, "ip", "link", "set", "lo", "up")
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		f, err := ln.(*net.TCPListener).File()
+		require.NoError(t, err)
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		require.NoError(t, err)
+		ln.Close()
+		pc.Close()
+		assert.NoError(t, loopback.Verify(f), "the descriptor is another")
+		f.Close()
+		var nobody *net.TCPListener
+		for _, err := range []error{
+			loopback.Verify(ln.(*net.TCPListener)), loopback.Verify(pc.(*net.UDPConn)), loopback.Verify(f),
+		} {
+			require.ErrorIs(t, err, net.ErrClosed)
+			assert.NotErrorIs(t, err, loopback.ErrNotLoopback)
+			assert.IsType(t, (*net.OpError)(nil), err)
+		}
+		assert.Error(t, loopback.Verify(nobody))
+	})
+}
+
+// Older kernels do not tell whether a multipath listener, which net.Listen
+// makes, has IP_TRANSPARENT.
+func TestVerifyMultipathUntold(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	specs := []socketSpec{
+		{family: v4, typ: stream, proto: mptcp, bind: "127.0.0.1:0", listen: true},
+		{family: v6, typ: stream, proto: mptcp, bind: "[::1]:0", listen: true},
+	}
+	filterSyscall(t, unix.SYS_GETSOCKOPT, 2, unix.IP_TRANSPARENT, unix.EOPNOTSUPP)
+	filterSyscall(t, unix.SYS_GETSOCKOPT, 2, unix.IPV6_TRANSPARENT, unix.EOPNOTSUPP)
+	for _, spec := range specs {
+		assert.NoError(t, loopback.Verify(spec.file(t)))
+		spec.proto = 0
+		assert.ErrorIs(t, loopback.Verify(spec.file(t)), unix.EOPNOTSUPP, "others tell")
+	}
+}
+
+// wantSameState compares two socketStates.
+func wantSameState(t *testing.T, before, after map[string]string) {
+	t.Helper()
+	assert.Greater(t, len(before), 3)
+	assert.Len(t, after, len(before))
+	for name, value := range before {
+		assert.Equal(t, value, after[name], name)
+	}
+}
+
+// socketState is all that can be asked about a socket, but what changes by
+// itself.
+func socketState(fd int) map[string]string {
+	state := make(map[string]string)
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	state["flags"] = fmt.Sprint(flags, err)
+	flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	state["descriptor flags"] = fmt.Sprint(flags, err)
+	for level, last := range map[int]int{unix.SOL_SOCKET: 84, unix.IPPROTO_IP: 60, unix.IPPROTO_IPV6: 80, unix.IPPROTO_TCP: 46} {
+		for opt := 1; opt <= last; opt++ {
+			switch [2]int{level, opt} {
+			case [2]int{unix.SOL_SOCKET, unix.SO_ERROR}, // asking resets it
+				[2]int{unix.SOL_SOCKET, unix.SO_MEMINFO}, [2]int{unix.SOL_SOCKET, unix.SO_INCOMING_CPU},
+				[2]int{unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID}, [2]int{unix.IPPROTO_TCP, unix.TCP_INFO}, [2]int{unix.IPPROTO_TCP, unix.TCP_TIMESTAMP}:
+				continue
+			}
+			var b [256]byte
+			n := uint32(len(b))
+			_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(opt),
+				uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&n)), 0)
+			if errno == 0 {
+				state[fmt.Sprintf("option %d/%d", level, opt)] = fmt.Sprintf("%x", b[:n])
+			}
+		}
+	}
+	return state
+}
