@@ -2,7 +2,6 @@ package loopback_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -162,19 +160,15 @@ func TestNothingIsAcceptedUnasked(t *testing.T) {
 // /proc/net/tcp, rx_queue of a socket that listens.
 func acceptQueue(t *testing.T, ap netip.AddrPort) int {
 	t.Helper()
-	file, local := "/proc/net/tcp", ""
+	file, local := "/proc/net/tcp", fmt.Sprintf(":%04X", ap.Port())
 	if ap.Addr().Is6() {
 		file += "6"
 	}
-	for word := range slices.Chunk(ap.Addr().AsSlice(), 4) {
-		local += fmt.Sprintf("%08X", binary.NativeEndian.Uint32(word))
-	}
-	local += fmt.Sprintf(":%04X", ap.Port())
 	table, err := os.ReadFile(file)
 	require.NoError(t, err)
 	for line := range strings.Lines(string(table)) {
 		const listening = "0A"
-		if f := strings.Fields(line); f[1] == local && f[3] == listening {
+		if f := strings.Fields(line); strings.HasSuffix(f[1], local) && f[3] == listening {
 			_, rx, _ := strings.Cut(f[4], ":")
 			n, err := strconv.ParseInt(rx, 16, 64)
 			require.NoError(t, err)
@@ -311,6 +305,9 @@ func TestAcceptAfterTheft(t *testing.T) {
 		return c.Control(func(fd uintptr) { shared[network], err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	}}
 	ln, err := lc.Listen(t.Context(), "tcp", ":0")
+	if errors.Is(err, syscall.ENOPROTOOPT) {
+		t.Skipf("needs a kernel that tells of all socket options: %v", err) // qemu-user does not
+	}
 	require.NoError(t, err)
 	defer ln.Close()
 	if len(ln.AddrPorts()) < 2 {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -114,6 +115,14 @@ func TestClients(t *testing.T) {
 		assert.Equal(t, "http://localhost:"+s.port, s.url)
 		assert.True(t, strings.HasPrefix(s.bindings[0], "  tcp4 127.0.0.1:"+s.port+" (ingress "), s.bindings[0])
 		assert.True(t, strings.HasPrefix(s.bindings[1], "  tcp6 [::1]:"+s.port+" (ingress "), s.bindings[1])
+	})
+	t.Run("net/http", func(t *testing.T) {
+		resp, err := http.Get(s.url)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		out, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		assert.Regexp(t, `^IPv[46] from `, string(out))
 	})
 	curl := func(t *testing.T, args ...string) string {
 		return command(t, []string{"curl"}, append(args, "-sS", "-f", "--noproxy", "*", "--max-time", "30")...)
