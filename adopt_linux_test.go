@@ -130,6 +130,10 @@ func TestAdopt(t *testing.T) {
 					require.NoError(t, err)
 					got.Close()
 					wantSameState(t, before, socketState(given.fd))
+
+					require.NoError(t, ln.Close())
+					_, err = given.TCPListener.Accept()
+					assert.ErrorIs(t, err, net.ErrClosed, "the Listener closes what it adopted")
 				})
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -310,6 +312,65 @@ func TestVerifyOthers(t *testing.T) {
 		}
 		assert.Error(t, loopback.Verify(nobody))
 	})
+}
+
+// Require in real calls of package net, which hands it addresses in several
+// shapes, and calls it twice where multipath TCP fails.
+func TestRequireShapes(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		network, address string
+		ok               bool
+	}{
+		{"tcp", "127.0.0.1:4000", true},
+		{"tcp", "[::1]:4000", true},
+		{"tcp", "[::1%lo]:4000", true},
+		{"tcp", "[::ffff:127.0.0.1]:4000", true},
+		{"udp", "127.0.0.1:4000", true},
+		{"udp", "[::1%lo]:4000", true},
+		{"ip4:icmp", "127.0.0.1", true},
+		{"ip6:ipv6-icmp", "::1", true},
+		{"tcp", ":4000", false},
+		{"tcp4", ":4000", false},
+		{"tcp", "0.0.0.0:4000", false},
+		{"tcp", "[::]:4000", false},
+		{"udp", ":4000", false},
+		{"udp4", "0.0.0.0:4000", false},
+		{"ip4:icmp", "0.0.0.0", false},
+		{"unix", dir + "/socket", false},
+		{"unixgram", dir + "/socket", false},
+		{"unix", "@abstract", false},
+	} {
+		for _, multipath := range []bool{false, true} {
+			before := descriptors(t)
+			calls := 0
+			lc := net.ListenConfig{Control: func(network, address string, c syscall.RawConn) error {
+				calls++
+				return loopback.Require(network, address, c)
+			}}
+			lc.SetMultipathTCP(multipath)
+			var c io.Closer
+			var err error
+			if strings.HasPrefix(tt.network, "tcp") || tt.network == "unix" {
+				c, err = lc.Listen(t.Context(), tt.network, tt.address)
+			} else {
+				c, err = lc.ListenPacket(t.Context(), tt.network, tt.address)
+			}
+			if tt.ok {
+				if assert.NoError(t, err, "%s %s", tt.network, tt.address) {
+					c.Close()
+				}
+			} else {
+				assert.ErrorIs(t, err, loopback.ErrNotLoopback, "%s %s", tt.network, tt.address)
+			}
+			assert.Equal(t, before, descriptors(t))
+			assert.NotZero(t, calls)
+		}
+	}
 }
 
 // Older kernels do not tell whether a multipath listener, which net.Listen
