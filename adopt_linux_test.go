@@ -168,7 +168,7 @@ func TestAdoptIngress(t *testing.T) {
 			go answer(ln)
 			for from, passes := range map[string]reach{"10.0.0.2": anyOnly, "127.5.0.2": remoteToo} {
 				var got string
-				s.outside.do(func() { got, err = call("tcp", from, "127.0.0.1", "", 5*time.Second) })
+				s.outside.do(func() { got, err = call("tcp", from, service4, "", 5*time.Second) })
 				if passes.through(ingress) {
 					assert.NoError(t, err)
 					assert.Equal(t, "served", got)
@@ -463,7 +463,7 @@ func TestAdoptInherited(t *testing.T) {
 	}
 	assert.Equal(t, []string{"tcp4 127.0.0.1:4000 (ingress check)", "tcp6 [::1]:4000 (ingress check)"}, said)
 	for _, addr := range both {
-		got, err := call("tcp", "", addr, "", 5*time.Second)
+		got, err := call("tcp", "", net.JoinHostPort(addr, servicePort), "", 5*time.Second)
 		require.NoError(t, err)
 		assert.Equal(t, "served", got)
 	}

@@ -468,8 +468,12 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 	}
 	var lacking error
 	for _, b := range bindings {
-		if !b.bound {
-			lacking = errors.Join(lacking, b.Err)
+		switch {
+		case b.bound:
+		case lacking == nil:
+			lacking = b.Err
+		default:
+			lacking = fmt.Errorf("%w; %w", lacking, b.Err)
 		}
 	}
 	if len(socks) == 0 || lc.RequireBoth && lacking != nil {

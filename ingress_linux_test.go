@@ -12,6 +12,7 @@ import (
 	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // servicePort is where the service of these tests listens; what belongs to the
@@ -175,8 +176,14 @@ func (sv *service) close() {
 	}
 }
 
-// call connects or sends to the service at an address, from another or any,
-// and returns the answer.
+// service4 and service6 are where the service is.
+const (
+	service4 = "127.0.0.1:" + servicePort
+	service6 = "[::1]:" + servicePort
+)
+
+// call connects or sends to a service, from an address or any, and returns
+// the answer.
 func call(network, from, to, say string, timeout time.Duration) (string, error) {
 	d := net.Dialer{Timeout: timeout}
 	if from != "" {
@@ -185,7 +192,7 @@ func call(network, from, to, say string, timeout time.Duration) (string, error) 
 			d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(from)}
 		}
 	}
-	c, err := d.Dial(network, net.JoinHostPort(to, servicePort))
+	c, err := d.Dial(network, to)
 	if err != nil {
 		return "", err
 	}
@@ -206,7 +213,7 @@ func (s *stage) local(t *testing.T, network, to string) {
 	t.Helper()
 	var got string
 	var err error
-	s.host.do(func() { got, err = call(network, "", to, "local", 5*time.Second) })
+	s.host.do(func() { got, err = call(network, "", net.JoinHostPort(to, servicePort), "local", 5*time.Second) })
 	require.NoError(t, err, "a local client, %s %s", network, to)
 	require.Equal(t, "served", got)
 }
@@ -249,7 +256,7 @@ func (s *stage) reached(t *testing.T, sv *service, a attack, expected bool) bool
 		<-sv.events
 	}
 	var err error
-	s.outside.do(func() { _, err = call(a.network, a.from, a.to, "attack", timeout) })
+	s.outside.do(func() { _, err = call(a.network, a.from, net.JoinHostPort(a.to, servicePort), "attack", timeout) })
 	if expected {
 		select {
 		case got := <-sv.events:
@@ -550,4 +557,48 @@ func TestIngressRoutingChanges(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestIngressFallback takes from the kernel what the rungs need, one after the
+// other: an older one, or a sandbox.
+func TestIngressFallback(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	rungs := []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny}
+	want := func(lacking int) {
+		t.Helper()
+		for name, listen := range listenFuncs {
+			c, err := listen(new(loopback.ListenConfig), t.Context(), "", ":0")
+			require.NoError(t, err)
+			for _, b := range c.Bindings() {
+				assert.Equal(t, rungs[lacking], b.Ingress, "%v", b)
+				for _, rung := range rungs[:lacking] {
+					assert.ErrorContains(t, b.Err, "ingress "+rung.String()+": ")
+				}
+				assert.Equal(t, lacking == 0, b.Err == nil)
+			}
+			c.Close()
+			for i, rung := range rungs {
+				c, err := listen(&loopback.ListenConfig{Ingress: rung}, t.Context(), "", ":0")
+				if i < lacking {
+					assert.ErrorIs(t, err, errors.ErrUnsupported, "%s %v", name, rung)
+					assert.ErrorContains(t, err, "ingress "+rung.String()+": ")
+					continue
+				}
+				if assert.NoError(t, err) {
+					assert.Equal(t, rung, c.Bindings()[0].Ingress)
+					c.Close()
+				}
+			}
+		}
+	}
+	want(0)
+	filterSyscall(t, unix.SYS_SETSOCKOPT, 2, unix.SO_BINDTODEVICE, unix.EPERM)
+	want(1)
+	filterSyscall(t, unix.SYS_SETSOCKOPT, 2, unix.IP_PKTINFO, unix.ENOPROTOOPT)
+	filterSyscall(t, unix.SYS_SETSOCKOPT, 2, unix.IPV6_RECVPKTINFO, unix.ENOPROTOOPT)
+	filterSyscall(t, unix.SYS_GETSOCKOPT, 2, unix.IPV6_MULTICAST_IF, unix.ENOPROTOOPT)
+	want(2)
 }
