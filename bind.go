@@ -8,11 +8,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // Listen announces on loopback addresses of this machine and nowhere else. The
@@ -66,13 +63,21 @@ type ListenConfig struct {
 type Binding struct {
 	Network string         // "tcp4", "tcp6", "udp4" or "udp6"
 	Addr    netip.AddrPort // with the port in use, if bound
-	Ingress Ingress        // the rung in force, never IngressAuto; IngressAuto if not bound
+	Ingress Ingress        // the rung in force or, if not bound, the one that was to be; never IngressAuto
 
 	// Err says why the address is not bound or, if it is, why no stronger
 	// rung is in force. It is nil if there is nothing to say.
 	Err error
 
 	bound bool
+}
+
+// netAddr returns Addr as package net has it.
+func (b Binding) netAddr() net.Addr {
+	if strings.HasPrefix(b.Network, "udp") {
+		return net.UDPAddrFromAddrPort(b.Addr)
+	}
+	return net.TCPAddrFromAddrPort(b.Addr)
 }
 
 // Bound reports whether the address is bound. It is false for the zero Binding.
@@ -90,22 +95,6 @@ func (b Binding) String() string {
 		s += ": " + b.Err.Error()
 	}
 	return s
-}
-
-// A Listener accepts TCP connections on one or several loopback addresses as
-// if they were one. Its methods may be called from several goroutines.
-type Listener struct {
-	socks    []tcpSock
-	bindings []Binding
-	mux      *mux // if there are several
-	onReject func(error)
-	closed   atomic.Bool
-}
-
-// A tcpSock is one socket of a Listener.
-type tcpSock struct {
-	*net.TCPListener
-	gate gate
 }
 
 // Listen announces as the function [Listen] does, with the options of lc. The
@@ -132,140 +121,6 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (*L
 		return nil, listenError(network, err)
 	}
 	return l, nil
-}
-
-// newListener makes one listener of socks, and nothing on an error.
-func newListener(socks []tcpSock, bindings []Binding, onReject func(error)) (*Listener, error) {
-	l := &Listener{socks: socks, bindings: bindings, onReject: onReject}
-	if len(socks) > 1 {
-		conns := make([]muxed, len(socks))
-		for i, s := range socks {
-			conns[i] = muxed{s, s.SetDeadline}
-		}
-		var err error
-		if l.mux, err = newMux(conns, l.receive, 0); err != nil {
-			return nil, err
-		}
-	}
-	return l, nil
-}
-
-// receive accepts from one socket.
-func (l *Listener) receive(i int, _ []byte) received {
-	c, err := l.socks[i].AcceptTCP()
-	return received{sock: i, conn: c, err: err}
-}
-
-// Accept waits for the next connection that is let in; it is a [*net.TCPConn].
-// See [Listener.AcceptTCP].
-func (l *Listener) Accept() (net.Conn, error) {
-	c, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err // not a nil *net.TCPConn in an interface
-	}
-	return c, nil
-}
-
-// AcceptTCP waits for the next connection that is let in. One that is refused
-// is reset, and does not end the wait; neither does a connection that failed
-// before it was accepted. A lack of descriptors or memory is returned, with
-// Temporary true; after Close it is an error that wraps [net.ErrClosed].
-//
-// Several goroutines may wait. On Linux a connection is taken from the
-// kernel's queue only for a call that returns it. Elsewhere a listener on
-// several addresses may take one more from each address than was asked for,
-// keeping it for the next call.
-func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
-	for {
-		var r received
-		if l.mux != nil {
-			r = l.mux.next(nil)
-		} else {
-			r = l.receive(0, nil)
-		}
-		switch {
-		case r.err == nil:
-			refusal := l.socks[r.sock].gate.admitConn(r.conn)
-			if refusal == nil {
-				return r.conn, nil
-			}
-			l.reject(r.conn, refusal)
-		case exhausted(r.err):
-			return nil, l.opError("accept", asShortage(r.err))
-		case !connectionFailed(r.err):
-			return nil, l.opError("accept", r.err)
-		}
-	}
-}
-
-// reject resets a connection that is not let in.
-func (l *Listener) reject(c *net.TCPConn, refusal error) {
-	c.SetLinger(0)
-	c.Close()
-	if l.onReject != nil {
-		l.onReject(&net.OpError{Op: "accept", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: refusal})
-	}
-}
-
-// Addr returns the first of AddrPorts, a [*net.TCPAddr].
-func (l *Listener) Addr() net.Addr { return l.socks[0].Addr() }
-
-// AddrPorts returns what is bound: 127.0.0.1 before ::1, or in the order that
-// was given to Adopt.
-func (l *Listener) AddrPorts() []netip.AddrPort { return boundTo(l.bindings) }
-
-// Port returns the port of Addr; all sockets of a listener have it, unless
-// they came from Adopt.
-func (l *Listener) Port() uint16 { return boundTo(l.bindings)[0].Port() }
-
-// URL returns the address as the start of a URL, "http://127.0.0.1:8080" for
-// the scheme "http". It has the address of Addr, which needs no resolver, and
-// no final slash.
-func (l *Listener) URL(scheme string) string {
-	return scheme + "://" + boundTo(l.bindings)[0].String()
-}
-
-// Bindings returns what was bound and how the wire is kept out, and what was
-// to be bound but is not, and why.
-func (l *Listener) Bindings() []Binding { return slices.Clone(l.bindings) }
-
-// SetDeadline sets the time after which Accept fails with an error whose
-// Timeout is true; the zero Time is none.
-func (l *Listener) SetDeadline(t time.Time) error {
-	setDeadline := l.socks[0].SetDeadline
-	if l.mux != nil {
-		setDeadline = l.mux.setDeadline
-	}
-	if err := setDeadline(t); err != nil {
-		return l.opError("set", err)
-	}
-	return nil
-}
-
-// Close stops listening on all addresses. Calls of Accept return; a
-// connection not yet accepted is reset. A second Close is an error that wraps
-// [net.ErrClosed].
-func (l *Listener) Close() error {
-	if l.closed.Swap(true) {
-		return l.opError("close", net.ErrClosed)
-	}
-	err := closeAll(l.socks) // first: a receive that waits on one ends
-	if l.mux != nil {
-		l.mux.close()
-	}
-	return err
-}
-
-// opError gives err, which came from some socket or none, the form it has in
-// package net.
-func (l *Listener) opError(op string, err error) error {
-	if l.closed.Load() {
-		err = net.ErrClosed
-	}
-	if _, ok := err.(*net.OpError); ok {
-		return err
-	}
-	return &net.OpError{Op: op, Net: "tcp", Addr: l.Addr(), Err: err}
 }
 
 // listenTCP listens on one loopback address with the rung of g in force.
@@ -397,69 +252,60 @@ var broadcast4 = netip.AddrFrom4([4]byte{127, 255, 255, 255})
 // portTries bounds the search for a port that both families have free.
 const portTries = 256
 
+// A place is a binding to be made.
+type place struct {
+	Binding
+	gate    gate
+	missing bool // this machine does not have the address
+}
+
+// plan decides how each address of r is to be guarded. One that this machine
+// does not have gets the error that says so.
+func (lc *ListenConfig) plan(ctx context.Context, r request, rehearse rehearsal) ([]place, error) {
+	rungs, err := lc.Ingress.rungs()
+	if err != nil {
+		return nil, err
+	}
+	var lo loop
+	if lc.Ingress != IngressAny {
+		if lo, err = findLoop(); err != nil {
+			return nil, err
+		}
+	}
+	places := make([]place, len(r.addrs))
+	for i, addr := range r.addrs {
+		p := &places[i]
+		p.Network, p.Addr, p.Ingress = r.transport+familyOf(addr), netip.AddrPortFrom(addr, r.port), rungs[0]
+		g, note, err := choose(ctx, rungs, lo, addr, rehearse)
+		if err == nil {
+			p.gate, p.Ingress, p.Err = g, g.rung, note
+			continue
+		}
+		if op, ok := err.(*net.OpError); ok { // of a throwaway socket
+			err = op.Err
+		}
+		p.Err = &net.OpError{Op: "listen", Net: p.Network, Addr: p.netAddr(), Err: err}
+		if errors.Is(err, errors.ErrUnsupported) || !missing(err) {
+			return nil, p.Err
+		}
+		p.missing = true
+	}
+	return places, nil
+}
+
 // bindAll binds the addresses of r with open, which returns the socket and
 // where it is bound. What this machine does not have is left out, and stands in
 // the bindings with its error. If bindAll fails, nothing is left open.
 func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehearse rehearsal,
 	open func(gate, netip.AddrPort) (S, netip.AddrPort, error),
-) ([]S, []Binding, error) {
-	rungs, err := lc.Ingress.rungs()
+) (socks []S, bindings []Binding, err error) {
+	places, err := lc.plan(ctx, r, rehearse)
 	if err != nil {
 		return nil, nil, err
 	}
-	var lo loop
-	if lc.Ingress != IngressAny {
-		if lo, err = findLoop(); err != nil {
-			return nil, nil, err
-		}
-	}
-	gates := make([]gate, len(r.addrs))
-	bindings := make([]Binding, len(r.addrs))
-	for i, addr := range r.addrs {
-		g, note, err := choose(ctx, rungs, lo, addr, rehearse)
-		b := Binding{Network: r.transport + familyOf(addr), Addr: netip.AddrPortFrom(addr, r.port), Ingress: g.rung, Err: note}
-		if err != nil {
-			at := net.TCPAddrFromAddrPort(b.Addr)
-			if op, ok := err.(*net.OpError); ok { // of a throwaway socket
-				err = op.Err
-			}
-			b.Err = &net.OpError{Op: "listen", Net: b.Network, Addr: at, Err: err}
-			if errors.Is(err, errors.ErrUnsupported) || !missing(err) {
-				return nil, nil, b.Err
-			}
-		}
-		gates[i], bindings[i] = g, b
-	}
-
-	bind := func() (socks []S, err error) {
-		port := r.port
-		if port == 0 && r.transport == "tcp" && len(r.addrs) > 1 {
-			var release func()
-			port, release = reservePort()
-			defer release()
-		}
-		for i := range bindings {
-			b := &bindings[i]
-			if b.Ingress == IngressAuto {
-				continue // known to be missing
-			}
-			s, at, err := open(gates[i], netip.AddrPortFrom(b.Addr.Addr(), port))
-			switch {
-			case err == nil:
-				socks = append(socks, s)
-				b.Addr, b.bound, port = at, true, at.Port()
-			case missing(err):
-				b.Ingress, b.Err, b.bound = IngressAuto, err, false
-			default:
-				closeAll(socks)
-				return nil, err
-			}
-		}
-		return socks, nil
-	}
-	var socks []S
 	for range portTries {
-		if socks, err = bind(); !inUse(err) || r.port != 0 || len(r.addrs) == 1 {
+		socks, bindings, err = bindOnce(r, places, open)
+		if !inUse(err) || r.port != 0 || len(r.addrs) == 1 {
 			break
 		}
 	}
@@ -479,6 +325,35 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 	if len(socks) == 0 || lc.RequireBoth && lacking != nil {
 		closeAll(socks)
 		return nil, nil, lacking
+	}
+	return socks, bindings, nil
+}
+
+// bindOnce binds the places on one port, which is any if r has none.
+func bindOnce[S io.Closer](r request, places []place, open func(gate, netip.AddrPort) (S, netip.AddrPort, error),
+) (socks []S, bindings []Binding, err error) {
+	port := r.port
+	if port == 0 && r.transport == "tcp" && len(places) > 1 {
+		var release func()
+		port, release = reservePort()
+		defer release()
+	}
+	for _, p := range places {
+		b := p.Binding
+		if !p.missing {
+			s, at, err := open(p.gate, netip.AddrPortFrom(b.Addr.Addr(), port))
+			switch {
+			case err == nil:
+				socks = append(socks, s)
+				b.Addr, b.bound, port = at, true, at.Port()
+			case missing(err):
+				b.Err = err
+			default:
+				closeAll(socks)
+				return nil, nil, err
+			}
+		}
+		bindings = append(bindings, b)
 	}
 	return socks, bindings, nil
 }
