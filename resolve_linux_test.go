@@ -3,7 +3,6 @@ package loopback_test
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -164,14 +163,7 @@ func hasCgo() bool {
 	return slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"})
 }
 
-// A nameServer answers on UDP. It is silent about the names that it maps to
-// "", and about one family only, where the name is followed by "/4" or "/6".
-type nameServer struct {
-	mu    sync.Mutex
-	zone  map[string]string // "localhost.corp.example" -> "192.0.2.66 2001:db8::66"
-	asked []string
-}
-
+// newNameServer starts a nameServer on a UDP port.
 func newNameServer(t *testing.T, addr string) *nameServer {
 	t.Helper()
 	s := new(nameServer)
@@ -193,58 +185,6 @@ func newNameServer(t *testing.T, addr string) *nameServer {
 		}
 	}()
 	return s
-}
-
-// set replaces what the server knows and forgets what it was asked.
-func (s *nameServer) set(zone map[string]string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.zone, s.asked = zone, nil
-}
-
-// answer answers a query: RFC 1035, section 4.1.
-func (s *nameServer) answer(q []byte) []byte {
-	if len(q) < 12 {
-		return nil
-	}
-	var labels []string
-	i := 12
-	for i < len(q) && q[i] != 0 {
-		end := i + 1 + int(q[i])
-		if end >= len(q) {
-			return nil
-		}
-		labels = append(labels, strings.ToLower(string(q[i+1:end])))
-		i = end
-	}
-	if i+5 > len(q) {
-		return nil
-	}
-	name, typ := strings.Join(labels, "."), binary.BigEndian.Uint16(q[i+1:])
-	question := q[12 : i+5]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked = append(s.asked, name)
-	addrs, ok := s.zone[name]
-	fam := map[uint16]string{1: "/4", 28: "/6"}[typ]
-	if _, silent := s.zone[name+fam]; silent || ok && addrs == "" {
-		return nil
-	}
-	out := append([]byte{}, q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
-	out = append(out, question...)
-	if !ok {
-		out[3] |= 3 // NXDOMAIN
-		return out
-	}
-	for field := range strings.FieldsSeq(addrs) {
-		addr := netip.MustParseAddr(field)
-		if addr.Is4() == (typ == 1) && (typ == 1 || typ == 28) {
-			out[7]++
-			out = append(out, 0xc0, 12, 0, byte(typ), 0, 1, 0, 0, 0, 0, 0, byte(addr.BitLen()/8))
-			out = append(out, addr.AsSlice()...)
-		}
-	}
-	return out
 }
 
 const (

@@ -1,0 +1,258 @@
+package loopback_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func parseAddrs(text string) []netip.Addr {
+	var list []netip.Addr
+	for field := range strings.FieldsSeq(text) {
+		list = append(list, netip.MustParseAddr(field))
+	}
+	return list
+}
+
+// deaf returns a resolver that must not be asked.
+func deaf(t *testing.T) *loopback.Resolver {
+	return &loopback.Resolver{Net: &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("a server was asked")
+		return nil, errors.New("deaf")
+	}}}
+}
+
+func TestLookupNetIPLocalhost(t *testing.T) {
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, host := range []string{
+		"localhost", "LOCALHOST", "LocalHost", "localhost.", "LOCALHOST.", "app.localhost", "a.b.localhost", "app.localhost.",
+		"x_y.localhost", strings.Repeat("a", 63) + ".localhost",
+	} {
+		for _, r := range []*loopback.Resolver{nil, {}, deaf(t)} {
+			for network, want := range map[string]string{"ip": "::1 127.0.0.1", "ip4": "127.0.0.1", "ip6": "::1"} {
+				for _, ctx := range []context.Context{t.Context(), done} {
+					got, err := r.LookupNetIP(ctx, network, host)
+					require.NoError(t, err, "%s %s", network, host)
+					assert.Equal(t, parseAddrs(want), got, "%s %s", network, host)
+				}
+			}
+		}
+	}
+	got, err := loopback.LookupNetIP(t.Context(), "ip", "localhost")
+	require.NoError(t, err)
+	got[0] = netip.Addr{}
+	again, err := loopback.LookupNetIP(t.Context(), "ip", "localhost")
+	require.NoError(t, err)
+	assert.Equal(t, parseAddrs("::1 127.0.0.1"), again, "the caller may change what it got")
+}
+
+func TestLookupNetIPNetwork(t *testing.T) {
+	for _, network := range []string{"", "tcp", "tcp4", "udp", "ip5", "IP", "ip:icmp", "ip4:1", "unix"} {
+		for _, host := range []string{"localhost", "127.0.0.1", "db.internal"} {
+			got, err := deaf(t).LookupNetIP(t.Context(), network, host)
+			assert.Nil(t, got)
+			assert.Equal(t, net.UnknownNetworkError(network), err, "%s %s", network, host)
+		}
+	}
+}
+
+func TestLookupNetIPOthers(t *testing.T) {
+	dns := new(nameServer)
+	dns.set(map[string]string{
+		"db.internal":           "192.0.2.1 2001:db8::1",
+		"twice.internal":        "192.0.2.1 192.0.2.1 ::1 ::1 192.0.2.2",
+		"mapped.internal":       "127.0.0.1 ::ffff:127.0.0.1",
+		"notlocalhost":          "192.0.2.3",
+		"localhost.internal":    "192.0.2.4",
+		"localhost.localdomain": "192.0.2.5",
+	})
+	r := &loopback.Resolver{Net: dns.resolver(t)}
+	for _, tt := range []struct{ network, host, want string }{
+		{"ip", "db.internal.", "192.0.2.1 2001:db8::1"},
+		{"ip4", "db.internal.", "192.0.2.1"},
+		{"ip6", "db.internal.", "2001:db8::1"},
+		{"ip", "twice.internal.", "192.0.2.1 ::1 192.0.2.2"},
+		{"ip4", "twice.internal.", "192.0.2.1 192.0.2.2"},
+		{"ip", "mapped.internal.", "127.0.0.1"},
+		{"ip", "notlocalhost.", "192.0.2.3"},
+		{"ip", "localhost.internal.", "192.0.2.4"},
+		{"ip", "localhost.localdomain.", "192.0.2.5"},
+		{"ip", "127.0.0.1", "127.0.0.1"},
+		{"ip", "::ffff:127.0.0.1", "127.0.0.1"},
+		{"ip4", "::ffff:192.0.2.1", "192.0.2.1"},
+		{"ip", "::1", "::1"},
+		{"ip6", "::1", "::1"},
+		{"ip6", "fe80::1%lo", "fe80::1"},
+	} {
+		got, err := r.LookupNetIP(t.Context(), tt.network, tt.host)
+		require.NoError(t, err, "%s %s", tt.network, tt.host)
+		assert.ElementsMatch(t, parseAddrs(tt.want), got, "%s %s", tt.network, tt.host)
+	}
+
+	for _, tt := range []struct{ network, host string }{
+		{"ip", ""}, {"ip", "none.internal."}, {"ip", "local host"}, {"ip", "localhost\x00"}, {"ip", "localhost.."},
+		{"ip", strings.Repeat("a", 300)}, {"ip", strings.Repeat("a", 64) + ".localhost"},
+		{"ip4", "::1"}, {"ip6", "127.0.0.1"}, {"ip6", "::ffff:127.0.0.1"},
+	} {
+		got, err := r.LookupNetIP(t.Context(), tt.network, tt.host)
+		assert.Error(t, err, "%s %q", tt.network, tt.host)
+		assert.Nil(t, got)
+	}
+	_, err := r.LookupNetIP(t.Context(), "ip", "none.internal.")
+	dnsErr, ok := errors.AsType[*net.DNSError](err)
+	require.True(t, ok, "%T", err)
+	assert.True(t, dnsErr.IsNotFound)
+	assert.Contains(t, err.Error(), "none.internal")
+}
+
+func TestLookupNetIPContext(t *testing.T) {
+	dns := new(nameServer)
+	dns.set(map[string]string{"silent.internal": ""})
+	r := &loopback.Resolver{Net: dns.resolver(t)}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := r.LookupNetIP(ctx, "ip", "silent.internal.")
+	dnsErr, ok := errors.AsType[*net.DNSError](err)
+	require.True(t, ok, "%T", err)
+	assert.True(t, dnsErr.IsTimeout)
+	assert.Less(t, time.Since(start), 2*time.Second)
+}
+
+func TestLookupNetIPAllocs(t *testing.T) {
+	for _, network := range []string{"ip", "ip4", "ip6"} {
+		for _, host := range []string{"localhost", "LOCALHOST.", "app.localhost"} {
+			allocs := testing.AllocsPerRun(100, func() {
+				if _, err := loopback.LookupNetIP(t.Context(), network, host); err != nil {
+					t.Error(err)
+				}
+			})
+			assert.LessOrEqual(t, allocs, 1.0, "%s %s", network, host)
+		}
+	}
+}
+
+func TestResolverConcurrent(t *testing.T) {
+	dns := new(nameServer)
+	dns.set(map[string]string{"db.internal": "192.0.2.1"})
+	r := &loopback.Resolver{Net: dns.resolver(t)}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			_, err := r.LookupNetIP(t.Context(), "ip", "db.internal.")
+			assert.NoError(t, err)
+			res, err := r.Resolve(t.Context(), "db.internal.")
+			assert.NoError(t, err)
+			assert.Equal(t, loopback.VerdictNotLoopback, res.Verdict)
+		})
+	}
+	wg.Wait()
+}
+
+func TestResolveBadInput(t *testing.T) {
+	for name, why := range map[string]string{
+		"":                                  "empty",
+		".":                                 "empty",
+		" ":                                 "' '",
+		"local host":                        "' '",
+		" localhost":                        "' '",
+		"localhost\n":                       `'\n'`,
+		"local\x00host":                     `'\x00'`,
+		"localhost\u00a0":                   `'\u00a0'`,
+		"localhost\xff":                     "UTF-8",
+		"localhost:80":                      "':'",
+		"[::1]":                             "'['",
+		"http://localhost/":                 "':'",
+		"127.0.0.1/8":                       "'/'",
+		"a@localhost":                       "'@'",
+		"localhost..":                       "label of 0 bytes",
+		".localhost":                        "label of 0 bytes",
+		strings.Repeat("a", 64):             "label of 64 bytes",
+		strings.Repeat("a", 300):            "300 bytes",
+		strings.Repeat("abcdefghi.", 26):    "259 bytes",
+		strings.Repeat("localhost.", 1<<20): "bytes",
+	} {
+		res, err := loopback.Resolve(t.Context(), name)
+		assert.Nil(t, res)
+		require.Error(t, err, "%.64q", name)
+		assert.True(t, strings.HasPrefix(err.Error(), "loopback: resolve \""), err.Error())
+		assert.Contains(t, err.Error(), why)
+		assert.Less(t, len(err.Error()), 400)
+	}
+	long := strings.Repeat("abcdefghi.", 25) + "abc" // 253 bytes
+	res, err := (&loopback.Resolver{Net: new(nameServer).resolver(t)}).Resolve(t.Context(), long)
+	require.NoError(t, err)
+	assert.Equal(t, loopback.VerdictMissing, res.Verdict)
+
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	res, err = loopback.Resolve(done, "localhost")
+	assert.Nil(t, res)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.EqualError(t, err, `loopback: resolve "localhost": context canceled`)
+	past, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
+	defer cancel()
+	_, err = loopback.Resolve(past, "localhost")
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestProbeBadInput(t *testing.T) {
+	r, err := loopback.Probe(t.Context(), 0)
+	assert.Nil(t, r)
+	assert.EqualError(t, err, "loopback: probe port 0: nothing can listen there")
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err = loopback.Probe(done, 80)
+	assert.Nil(t, r)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.EqualError(t, err, "loopback: probe port 80: context canceled")
+}
+
+func TestResolveJSON(t *testing.T) {
+	dns := new(nameServer)
+	dns.set(map[string]string{"db.internal": "192.0.2.1"})
+	res, err := (&loopback.Resolver{Net: dns.resolver(t)}).Resolve(t.Context(), "db.internal.")
+	require.NoError(t, err)
+	data, err := json.Marshal(res)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"name":"db.internal.","verdict":"NOT-LOOPBACK",
+		"answers":[{"addr":"192.0.2.1","source":"resolver","bind":null,"connect":null}],
+		"dial":["192.0.2.1"],"listen":"",
+		"findings":[{"verdict":"NOT-LOOPBACK","level":"error","message":"db.internal. is 192.0.2.1, not loopback","evidence":"resolver",
+			"fix":"put `+"`127.0.0.1 db.internal.` and `::1 db.internal.` into /etc/hosts, if it is to be loopback"+`"}]}`,
+		strings.ReplaceAll(string(data), `C:\\windows\\system32\\drivers\\etc\\hosts`, "/etc/hosts"))
+
+	res, err = (&loopback.Resolver{Net: new(nameServer).resolver(t)}).Resolve(t.Context(), "none.internal.")
+	require.NoError(t, err)
+	res.Findings = res.Findings[:0]
+	data, err = json.Marshal(res)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"name":"none.internal.","verdict":"MISSING","answers":[],"dial":[],"listen":"","findings":[]}`, string(data),
+		"lists are never null")
+}
+
+// More answers than anyone would try.
+func TestResolveManyAnswers(t *testing.T) {
+	var zone strings.Builder
+	for i := range 200 {
+		zone.WriteString(netip.AddrFrom4([4]byte{127, 1, 0, byte(i)}).String() + " ")
+	}
+	dns := new(nameServer)
+	dns.set(map[string]string{"many.internal": zone.String()})
+	res, err := (&loopback.Resolver{Net: dns.resolver(t)}).Resolve(t.Context(), "many.internal.")
+	require.NoError(t, err)
+	require.Len(t, res.Answers, 200)
+	assert.True(t, res.Answers[0].Bind.Tried)
+	assert.False(t, res.Answers[199].Bind.Tried)
+}
