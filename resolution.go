@@ -320,6 +320,9 @@ func eachOnce(answers []Answer, text func(Answer) string) string {
 // String returns the report as a few lines for a person, the verdict first.
 func (res *Resolution) String() string {
 	headline, findings := "loopback, in every family that this machine has", res.Findings
+	if _, err := netip.ParseAddr(res.Name); err == nil {
+		headline = "a loopback address that works here"
+	}
 	if res.Verdict != VerdictOK {
 		headline = strings.TrimPrefix(findings[0].Message, res.Name+" ")
 	}

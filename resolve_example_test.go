@@ -59,7 +59,7 @@ func ExampleResolve() {
 	}
 	fmt.Print(res)
 	// Output:
-	// 127.0.0.1: OK  loopback, in every family that this machine has
+	// 127.0.0.1: OK  a loopback address that works here
 	//   127.0.0.1  literal  ok   <- Go's Dial tries this first; Go's Listen binds this
 }
 
