@@ -17,6 +17,8 @@ func errnoName(errno syscall.Errno) string {
 		return "EINVAL"
 	case syscall.EMFILE, 10024:
 		return "EMFILE"
+	case syscall.ENOTSOCK, 10038:
+		return "ENOTSOCK"
 	case syscall.EPROTONOSUPPORT, 10043:
 		return "EPROTONOSUPPORT"
 	case syscall.EAFNOSUPPORT, 10047:

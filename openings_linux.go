@@ -9,7 +9,7 @@ import (
 )
 
 // openings adds to s the options that let in more than the local address.
-func openings(fd int, s *socketInfo) error {
+func openings(fd handle, s *socketInfo) error {
 	ask := func(level, opt int, name string) (int, error) {
 		v, err := unix.GetsockoptInt(fd, level, opt)
 		return v, os.NewSyscallError("getsockopt "+name, err)

@@ -1,6 +1,6 @@
-//go:build unix && !linux
+//go:build (unix && !linux) || windows
 
 package loopback
 
 // openings has nothing to add: no option lets in more than the local address.
-func openings(int, *socketInfo) error { return nil }
+func openings(handle, *socketInfo) error { return nil }

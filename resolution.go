@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -260,14 +259,8 @@ func hasFamily(ctx context.Context, addr netip.Addr) bool {
 // loopbackDown returns the name of the loopback interface, if there is one and
 // it is down; otherwise "".
 func loopbackDown() string {
-	ifs, err := net.Interfaces()
-	if err != nil {
-		return ""
-	}
-	for _, ifi := range ifs {
-		if ifi.Flags&(net.FlagLoopback|net.FlagUp) == net.FlagLoopback {
-			return ifi.Name
-		}
+	if lo, err := findLoop(); err == nil && !lo.up {
+		return lo.name
 	}
 	return ""
 }
