@@ -201,7 +201,7 @@ func (lc *ListenConfig) parse(ctx context.Context, transport, network, address s
 		return request{}, err
 	}
 	refuse := func(why string) (request, error) {
-		return request{}, fmt.Errorf("%s: %w: %s", quoted(address), ErrNotLoopback, why)
+		return request{}, fmt.Errorf("%s: %w: %s", quote(address), ErrNotLoopback, why)
 	}
 
 	var host, service string
@@ -235,7 +235,7 @@ func (lc *ListenConfig) parse(ctx context.Context, transport, network, address s
 		r.addrs = []netip.Addr{addr.Unmap().WithZone("")}
 	}
 	if lc.RequireBoth && len(r.addrs) != 2 {
-		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %s asks for %v alone", network, quoted(address), r.addrs[0])
+		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %s asks for %v alone", network, quote(address), r.addrs[0])
 	}
 
 	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // reads /etc/services at most

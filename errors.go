@@ -3,6 +3,7 @@ package loopback
 import (
 	"errors"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Errors that callers tell apart with [errors.Is]. What wraps them names the
@@ -17,11 +18,16 @@ var (
 	ErrRefused = errors.New("loopback: connection refused by policy")
 )
 
-// quoted returns a text from outside as errors show it; a long one is cut.
-func quoted(text string) string {
-	const enough = 300
-	if len(text) > enough {
-		return strconv.Quote(text[:enough]) + "..."
+// quote quotes s, which came from outside, and shortens it if it is long: no
+// error grows with its input.
+func quote(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return strconv.Quote(s)
 	}
-	return strconv.Quote(text)
+	cut := most
+	for cut > most-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return strconv.Quote(s[:cut]) + "..."
 }

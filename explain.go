@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // Reach says whether a connection to a text would reach the machine that makes
@@ -140,17 +139,4 @@ func Explain(text string) Explanation {
 		e.Reason += " is refused by Go's parsers; to those that read it all the same, the host is " + quote(e.Host) + ", which " + r.why
 	}
 	return e
-}
-
-// quote quotes s, shortened if it is long: no reason grows with its input.
-func quote(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return strconv.Quote(s)
-	}
-	cut := most
-	for cut > most-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return strconv.Quote(s[:cut]) + "..."
 }

@@ -134,7 +134,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 		err = ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("loopback: resolve %.64q: %w", name, err)
+		return nil, fmt.Errorf("loopback: resolve %s: %w", quote(name), err)
 	}
 	hosts := &hostsFile{path: hostsPath()}
 	if !literal {

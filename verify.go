@@ -25,7 +25,7 @@ func Require(network, address string, c syscall.RawConn) error {
 	}
 	addr, perr := netip.ParseAddr(host)
 	if strings.HasPrefix(network, "unix") || err != nil || perr != nil || !Is(addr) {
-		return fmt.Errorf("%s %s: %w", network, quoted(address), ErrNotLoopback)
+		return fmt.Errorf("%s %s: %w", network, quote(address), ErrNotLoopback)
 	}
 	return nil
 }
