@@ -1,38 +1,11 @@
 package loopback_test
 
 import (
-	"context"
 	"net"
-	"net/netip"
 	"testing"
 
 	"example.com/loopback"
 )
-
-// lookupNetIP has the signature of both twins.
-type lookupNetIP func(ctx context.Context, network, host string) ([]netip.Addr, error)
-
-func benchLookup(b *testing.B, callers int, lookup lookupNetIP) {
-	b.Helper()
-	b.ReportAllocs()
-	if callers == 1 {
-		for b.Loop() {
-			if _, err := lookup(b.Context(), "ip", "localhost"); err != nil {
-				b.Fatal(err)
-			}
-		}
-		return
-	}
-	b.SetParallelism(callers)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := lookup(b.Context(), "ip", "localhost"); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
-}
 
 // BenchmarkResolve is the report of this machine's localhost.
 func BenchmarkResolve(b *testing.B) {
