@@ -325,7 +325,6 @@ func TestAcceptDeadline(t *testing.T) {
 
 		set(short)
 		result = accepting(t, ln)
-		start = time.Now()
 		set(3 * short) // later, if it is still waiting
 		requireTimeout(t, wait(t, result).err)
 

@@ -117,7 +117,7 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (*L
 	}
 	l, err := newListener(socks, bindings, lc.OnReject)
 	if err != nil {
-		closeAll(socks)
+		_ = closeAll(socks) // the first error is the one to report
 		return nil, listenError(network, err)
 	}
 	return l, nil
@@ -323,7 +323,7 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 		}
 	}
 	if len(socks) == 0 || lc.RequireBoth && lacking != nil {
-		closeAll(socks)
+		_ = closeAll(socks) // the first error is the one to report
 		return nil, nil, lacking
 	}
 	return socks, bindings, nil
@@ -349,7 +349,7 @@ func bindOnce[S io.Closer](r request, places []place, open func(gate, netip.Addr
 			case missing(err):
 				b.Err = err
 			default:
-				closeAll(socks)
+				_ = closeAll(socks) // the first error is the one to report
 				return nil, nil, err
 			}
 		}

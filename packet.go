@@ -63,7 +63,7 @@ func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address strin
 			conns[i] = muxed{s, s.SetReadDeadline}
 		}
 		if c.mux, err = newMux(conns, c.receive, maxDatagram); err != nil {
-			closeAll(socks)
+			_ = closeAll(socks) // the first error is the one to report
 			return nil, listenError(network, err)
 		}
 	}

@@ -89,7 +89,7 @@ func serve(ctx context.Context, addr string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err = srv.Shutdown(ctx) // closes ln; requests that run are answered
-	<-served
+	_ = <-served // http.ErrServerClosed
 	return err
 }
 
@@ -121,7 +121,7 @@ func show(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Vary", "Accept")
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
-		page.Execute(w, v) // what it writes to is all that can fail
+		_ = page.Execute(w, v) // what it writes to is all that can fail
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
