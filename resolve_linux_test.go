@@ -432,6 +432,12 @@ func TestResolveLoopbackDown(t *testing.T) {
 		check(s)
 		assert.Contains(t, s.answers(), "127.0.0.1 hosts:1 ok ENETUNREACH")
 	}
+	r, err := loopback.Probe(t.Context(), probePort)
+	require.NoError(t, err)
+	assert.Equal(t, loopback.VerdictClosed, r.Verdict)
+	assert.Equal(t, []string{"info CLOSED", "error UNREACHABLE"}, findings(r))
+	assert.Contains(t, r.String(), "port 3000 cannot be reached")
+
 	run(t, "ip", "link", "set", "lo", "up")
 	run(t, "ip", "link", "set", "lo", "down")
 	run(t, "ip", "link", "set", "lo", "name", "loop")
