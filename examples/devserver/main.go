@@ -89,7 +89,9 @@ func serve(ctx context.Context, addr string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err = srv.Shutdown(ctx) // closes ln; requests that run are answered
-	_ = <-served // http.ErrServerClosed
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, end)
+	}
 	return err
 }
 
