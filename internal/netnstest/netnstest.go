@@ -68,6 +68,7 @@ func in(t *testing.T, attr *syscall.SysProcAttr) bool {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skipf("needs the ip command of iproute2: %v", err)
 	}
+	t.Parallel() // the child has a machine to itself
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
