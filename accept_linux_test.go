@@ -61,12 +61,12 @@ func TestCopyStaysInTheKernel(t *testing.T) {
 			t.Skipf("needs strace: %v\n%s", err, out)
 		}
 		trace := filepath.Join(t.TempDir(), "trace")
-		inChild(t, "strace", "-f", "-qq", "-e", "trace=sendfile,splice", "-e", "signal=none", "-o", trace)
+		inChild(t, "strace", "-f", "-qq", "-e", "trace=sendfile,?sendfile64,splice", "-e", "signal=none", "-o", trace)
 		calls, err := os.ReadFile(trace)
 		require.NoError(t, err)
 		for _, call := range []string{"sendfile", "splice"} {
 			moved := 0
-			for _, m := range regexp.MustCompile(`\b`+call+`(?:\(| resumed).*= (\d+)`).FindAllSubmatch(calls, -1) {
+			for _, m := range regexp.MustCompile(`\b`+call+`(?:64)?(?:\(| resumed).*= (\d+)`).FindAllSubmatch(calls, -1) {
 				n, err := strconv.Atoi(string(m[1]))
 				require.NoError(t, err)
 				moved += n

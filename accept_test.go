@@ -394,9 +394,11 @@ func TestAcceptClose(t *testing.T) {
 		requireClosed(t, err)
 		assert.Equal(t, address, ln.Addr().String())
 		assert.Contains(t, ln.URL("http"), address)
-		again, err := loopback.Listen("tcp", fmt.Sprint(":", ln.Port()))
-		require.NoError(t, err, "the port is free again")
-		again.Close()
+		for _, ap := range ln.AddrPorts() {
+			again, err := loopback.Listen("tcp", ap.String())
+			require.NoError(t, err, "the port is free again")
+			again.Close()
+		}
 	})
 }
 

@@ -90,6 +90,10 @@ func listenUDP(ctx context.Context, g gate, ap netip.AddrPort, control controlFu
 
 // read reads a datagram; refused says why it is not let in.
 func (s packetSock) read(b []byte) (n int, from netip.AddrPort, refused, err error) {
+	if len(b) == 0 { // package net on Windows returns at once then, with nothing read
+		_, from, refused, err = s.read(make([]byte, 1))
+		return 0, from, refused, err
+	}
 	if s.gate.rung != IngressCheck {
 		n, from, err = s.ReadFromUDPAddrPort(b)
 		return n, unmap(from), s.gate.admitAddr(from.Addr()), err

@@ -248,10 +248,10 @@ func TestPacketSizes(t *testing.T) {
 				_, err := client.Write([]byte("0123456789"))
 				require.NoError(t, err)
 				n, _, err := c.ReadFromUDPAddrPort(buf[:room])
-				if runtime.GOOS != "windows" {
+				if runtime.GOOS != "windows" { // where it is WSAEMSGSIZE, and under Wine n is 0
 					require.NoError(t, err)
+					assert.Equal(t, "0123456789"[:room], string(buf[:n]))
 				}
-				assert.Equal(t, "0123456789"[:room], string(buf[:n]))
 				_, err = client.Write([]byte("next")) // the rest is gone
 				require.NoError(t, err)
 				n, _, err = c.ReadFromUDPAddrPort(buf)
