@@ -62,7 +62,7 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		addr := info.local.Addr()
 		g, note, err := choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath))
 		if missing(err) { // here; the listener is of another namespace
-			g, note, err = gate{rungs[0], lo, addr.Is6()}, fmt.Errorf("not proved: %w", err), nil
+			g, note, err = gate{rung: rungs[0], loop: lo, v6: addr.Is6()}, fmt.Errorf("not proved: %w", err), nil
 		}
 		if err != nil {
 			return nil, adoptError(ln, err)

@@ -95,9 +95,10 @@ func scanForLoop() (loop, error) {
 
 // A gate enforces one rung on one socket.
 type gate struct {
-	rung Ingress
-	loop loop
-	v6   bool
+	rung    Ingress
+	loop    loop
+	v6      bool
+	forTrip bool // the socket is a throwaway one of a rehearsal
 }
 
 // admitAddr checks a remote address, as every rung but IngressAny does.

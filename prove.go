@@ -38,7 +38,7 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 		bound = proofTimeDown
 	}
 	try := func(rung Ingress) (g gate, set bool, err error) {
-		g = gate{rung, lo, addr.Is6()}
+		g = gate{rung: rung, loop: lo, v6: addr.Is6()}
 		if err := g.available(); err != nil {
 			return g, false, err
 		}
@@ -55,7 +55,7 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 	}
 
 	if rungs[0] == IngressAny {
-		return gate{IngressAny, lo, addr.Is6()}, nil, nil
+		return gate{rung: IngressAny, loop: lo, v6: addr.Is6()}, nil, nil
 	}
 	asked := false // whether anything gets through
 	for _, rung := range rungs {
@@ -93,6 +93,7 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 // ListenConfig.Adopt.
 func rehearseTCP(multipath bool) rehearsal {
 	return func(ctx context.Context, g gate, addr netip.Addr) (func() error, error) {
+		g.forTrip = true
 		ln, err := listenTCP(ctx, g, netip.AddrPortFrom(addr, 0), multipath, nil)
 		if err != nil {
 			return nil, err
