@@ -186,6 +186,9 @@ const (
 // the answer.
 func call(network, from, to, say string, timeout time.Duration) (string, error) {
 	d := net.Dialer{Timeout: timeout}
+	if network == "udp" {
+		d.Timeout = 0 // nothing is waited for
+	}
 	if from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 		if network == "udp" {
@@ -197,12 +200,12 @@ func call(network, from, to, say string, timeout time.Duration) (string, error) 
 		return "", err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(timeout))
 	if network == "udp" {
 		if _, err := c.Write([]byte(say)); err != nil {
 			return "", err
 		}
 	}
+	c.SetReadDeadline(time.Now().Add(timeout))
 	b := make([]byte, 16)
 	n, err := c.Read(b)
 	return string(b[:n]), err
@@ -353,9 +356,8 @@ func TestIngress(t *testing.T) {
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
 				s.host.routeLocalnet(t, "wire")
-				s.host.run(t, "ip", "addr", "flush", "dev", "lo")
+				s.host.run(t, "ip", "-4", "addr", "flush", "dev", "lo")
 				s.host.run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "::1/128", "dev", "lo")
 				s.host.run(t, "ip", "addr", "add", "127.5.0.1/24", "dev", "wire")
 				s.outside.run(t, "ip", "addr", "add", "127.5.0.2/24", "dev", "wire")
 			},
