@@ -14,11 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkListen opens and closes a listener, on an empty range of ephemeral
-// ports and on one of which 13,000 are taken for ::1. The peer of loopback,
-// which is a pair without the proofs of ListenConfig.Ingress, is the mean of
-// net.Listen on the two families; by hand it is done with net.Listen and up to ten
-// ports, until the second family has the first one's free.
+// BenchmarkListen opens and closes a listener: on an empty range of ephemeral
+// ports, on a full one, of which 13,000 are taken by listeners on ::1, and on
+// one where as many are strewn over it.
+//
+// loopback is a pair without the proofs of ListenConfig.Ingress, proved one with
+// them. net.Listen is the mean of the two families. By hand it is a pair of
+// net.Listen, with up to ten ports until one is free in both families.
 func BenchmarkListen(b *testing.B) {
 	for name, setup := range map[string]func(*testing.B){
 		"empty":  func(*testing.B) {},

@@ -58,9 +58,10 @@ func (g gate) set(c syscall.RawConn, datagram bool) error {
 	var err error
 	if cerr := c.Control(func(fd uintptr) {
 		if g.forTrip && !datagram { // nobody comes back to its port: see reservePort
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+			err = os.NewSyscallError("setsockopt SO_REUSEADDR", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 0))
 		}
 		switch {
+		case err != nil:
 		case g.rung == IngressDevice:
 			err = os.NewSyscallError("setsockopt SO_BINDTODEVICE", unix.BindToDevice(int(fd), g.loop.name))
 		case g.rung == IngressCheck && datagram:
