@@ -30,9 +30,10 @@ const (
 	// are checked as well. Linux.
 	IngressCheck
 
-	// IngressRemote refuses remote addresses that are not loopback. Where
-	// routing lets the wire in, it stops neither a neighbour that has an
-	// address of 127.0.0.0/8 nor a datagram with a forged one.
+	// IngressRemote refuses remote addresses that are not loopback, those of
+	// this machine too, which a client has if it binds to one. Where routing
+	// lets the wire in, it stops neither a neighbour that has an address of
+	// 127.0.0.0/8 nor a datagram with a forged one.
 	IngressRemote
 
 	// IngressAny refuses nobody.

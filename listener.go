@@ -9,7 +9,8 @@ import (
 )
 
 // A Listener accepts TCP connections on one or several loopback addresses as
-// if they were one. Its methods may be called from several goroutines.
+// if they were one. It comes from Listen or Adopt; the zero value is of no use.
+// Its methods may be called from several goroutines.
 type Listener struct {
 	socks    []tcpSock
 	bindings []Binding

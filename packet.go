@@ -20,8 +20,9 @@ func ListenPacket(network, address string) (*PacketConn, error) {
 
 // A PacketConn sends and receives datagrams on one or two loopback addresses
 // as if they were one. A datagram goes out from the address of its family, so
-// that a reply comes from where the question went to. Its methods may be
-// called from several goroutines.
+// that a reply comes from where the question went to. It comes from
+// ListenPacket; the zero value is of no use. Its methods may be called from
+// several goroutines.
 type PacketConn struct {
 	socks    []packetSock
 	bindings []Binding
