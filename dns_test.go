@@ -74,10 +74,23 @@ func (s *nameServer) answer(q []byte) []byte {
 // resolver returns a resolver that asks the server through pipes.
 func (s *nameServer) resolver(t *testing.T) *net.Resolver {
 	t.Helper()
-	var wg sync.WaitGroup
+	var (
+		mu sync.Mutex // no dial between stop and Wait
+		wg sync.WaitGroup
+	)
 	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(func() { stop(); wg.Wait() }) // package net gives a query five seconds, whatever its context
+	t.Cleanup(func() { // package net gives a query five seconds, whatever its context, and then dials again
+		mu.Lock()
+		stop()
+		mu.Unlock()
+		wg.Wait()
+	})
 	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		client, server := net.Pipe()
 		wg.Go(func() {
 			defer server.Close()
