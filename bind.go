@@ -389,6 +389,9 @@ func familyOf(addr netip.Addr) string {
 // net.Listen.
 func listenError(network string, err error) error {
 	if op, ok := err.(*net.OpError); ok && op.Op == "listen" {
+		if c, ok := op.Err.(controlError); ok {
+			op.Err = c.error
+		}
 		return err
 	}
 	return &net.OpError{Op: "listen", Net: network, Err: err}

@@ -42,17 +42,20 @@ type controlError struct{ error }
 
 func (e controlError) Unwrap() error { return e.error }
 
-// A shortage is a lack of descriptors or memory in accept(2). It is temporary,
-// so that servers wait and go on; package syscall says so of descriptors only.
+// A shortage is a lack of memory in accept(2). It is temporary, so that servers
+// wait and go on; package syscall says so of a lack of descriptors only.
 type shortage struct{ syscall.Errno }
 
 func (shortage) Temporary() bool { return true }
 
 func (s shortage) Unwrap() error { return s.Errno }
 
-// asShortage returns an error of accept(2) for which exhausted holds in the
-// form that package net gives it, with Temporary true.
-func asShortage(err error) error {
+// asTemporary returns an error of accept(2) for which exhausted holds as it is,
+// or in the form that package net gives it, with Temporary true.
+func asTemporary(err error) error {
 	errno, _ := errors.AsType[syscall.Errno](err)
+	if errno.Temporary() {
+		return err
+	}
 	return &os.SyscallError{Syscall: "accept", Err: shortage{errno}}
 }

@@ -15,7 +15,7 @@ import (
 func TestShortageIsTemporary(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		from := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
-		op := &net.OpError{Op: "accept", Net: "tcp", Err: loopback.AsShortage(from)}
+		op := &net.OpError{Op: "accept", Net: "tcp", Err: loopback.AsTemporary(from.Err)}
 		assert.True(t, op.Temporary(), "%v", errno)
 		assert.ErrorIs(t, op, errno)
 		assert.IsType(t, (*os.SyscallError)(nil), op.Err)

@@ -2,4 +2,4 @@ package loopback
 
 // What tests of package loopback_test reach inside for.
 
-var AsShortage = asShortage
+var AsTemporary = asTemporary

@@ -82,7 +82,7 @@ func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 			}
 			l.reject(r.conn, refusal)
 		case exhausted(r.err):
-			return nil, l.opError("accept", asShortage(r.err))
+			return nil, l.opError("accept", asTemporary(r.err))
 		case !connectionFailed(r.err):
 			return nil, l.opError("accept", r.err)
 		}
