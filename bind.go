@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -105,13 +104,7 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (*L
 		return nil, listenError(network, err)
 	}
 	socks, bindings, err := bindAll(ctx, lc, want, rehearseTCP(false),
-		func(g gate, ap netip.AddrPort) (tcpSock, netip.AddrPort, error) {
-			ln, err := listenTCP(ctx, g, ap, false, lc.Control)
-			if err != nil {
-				return tcpSock{}, ap, err
-			}
-			return tcpSock{ln, g}, netAddrPort(ln.Addr()), nil
-		})
+		func(g gate, ap netip.AddrPort) (tcpSock, error) { return listenTCP(ctx, g, ap, false, lc.Control) })
 	if err != nil {
 		return nil, listenError(network, err)
 	}
@@ -121,66 +114,6 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (*L
 		return nil, listenError(network, err)
 	}
 	return l, nil
-}
-
-// listenTCP listens on one loopback address with the rung of g in force.
-func listenTCP(ctx context.Context, g gate, ap netip.AddrPort, multipath bool, control controlFunc) (*net.TCPListener, error) {
-	lc := net.ListenConfig{Control: g.control(control, false)}
-	lc.SetMultipathTCP(multipath)
-	ln, err := lc.Listen(ctx, "tcp"+familyOf(ap.Addr()), ap.String())
-	if err != nil {
-		return nil, err
-	}
-	if err := confirm(ln.(*net.TCPListener), ln.Addr(), ap.Addr(), control); err != nil {
-		ln.Close()
-		return nil, err
-	}
-	return ln.(*net.TCPListener), nil
-}
-
-// confirm looks at a new socket: at, which getsockname gave, must be what was
-// asked for (FreeBSD jails put another address in its place), and if a control
-// function had a hand in it, the socket must bear being inspected.
-func confirm(c syscall.Conn, at net.Addr, want netip.Addr, control controlFunc) error {
-	if control != nil {
-		if err := Verify(c); err != nil {
-			return err
-		}
-	}
-	if got := netAddrPort(at).Addr(); got != want {
-		return &net.OpError{Op: "listen", Net: at.Network(), Addr: at, Err: fmt.Errorf("%w: %v was asked for", ErrNotLoopback, want)}
-	}
-	return nil
-}
-
-// netAddrPort returns the address of a TCP or UDP socket, unmapped.
-func netAddrPort(addr net.Addr) netip.AddrPort {
-	var ap netip.AddrPort
-	switch a := addr.(type) {
-	case *net.TCPAddr:
-		ap = a.AddrPort()
-	case *net.UDPAddr:
-		ap = a.AddrPort()
-	}
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-type controlFunc = func(network, address string, c syscall.RawConn) error
-
-// control returns a control function for a new socket: first the caller's,
-// then what g needs, so that the caller's cannot undo it.
-func (g gate) control(user controlFunc, datagram bool) controlFunc {
-	return func(network, address string, c syscall.RawConn) error {
-		if user != nil {
-			if err := user(network, address, c); err != nil {
-				return controlError{err}
-			}
-		}
-		if err := setExclusive(c); err != nil {
-			return err
-		}
-		return g.set(c, datagram)
-	}
 }
 
 // A request is what a network and an address ask for.
@@ -293,11 +226,11 @@ func (lc *ListenConfig) plan(ctx context.Context, r request, rehearse rehearsal)
 	return places, nil
 }
 
-// bindAll binds the addresses of r with open, which returns the socket and
-// where it is bound. What this machine does not have is left out, and stands in
-// the bindings with its error. If bindAll fails, nothing is left open.
-func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehearse rehearsal,
-	open func(gate, netip.AddrPort) (S, netip.AddrPort, error),
+// bindAll binds the addresses of r with open. What this machine does not have is
+// left out, and stands in the bindings with its error. If bindAll fails, nothing
+// is left open.
+func bindAll[S sock](ctx context.Context, lc *ListenConfig, r request, rehearse rehearsal,
+	open func(gate, netip.AddrPort) (S, error),
 ) (socks []S, bindings []Binding, err error) {
 	places, err := lc.plan(ctx, r, rehearse)
 	if err != nil {
@@ -330,7 +263,7 @@ func bindAll[S io.Closer](ctx context.Context, lc *ListenConfig, r request, rehe
 }
 
 // bindOnce binds the places on one port, which is any if r has none.
-func bindOnce[S io.Closer](r request, places []place, open func(gate, netip.AddrPort) (S, netip.AddrPort, error),
+func bindOnce[S sock](r request, places []place, open func(gate, netip.AddrPort) (S, error),
 ) (socks []S, bindings []Binding, err error) {
 	port := r.port
 	if port == 0 && r.transport == "tcp" && len(places) > 1 {
@@ -341,11 +274,12 @@ func bindOnce[S io.Closer](r request, places []place, open func(gate, netip.Addr
 	for _, p := range places {
 		b := p.Binding
 		if !p.missing {
-			s, at, err := open(p.gate, netip.AddrPortFrom(b.Addr.Addr(), port))
+			s, err := open(p.gate, netip.AddrPortFrom(b.Addr.Addr(), port))
 			switch {
 			case err == nil:
 				socks = append(socks, s)
-				b.Addr, b.bound, port = at, true, at.Port()
+				b.Addr, b.bound = s.addrPort(), true
+				port = b.Addr.Port()
 			case missing(err):
 				b.Err = err
 			default:
@@ -359,7 +293,7 @@ func bindOnce[S io.Closer](r request, places []place, open func(gate, netip.Addr
 }
 
 // closeAll closes the sockets and returns the first error.
-func closeAll[S io.Closer](socks []S) (err error) {
+func closeAll[S sock](socks []S) (err error) {
 	for _, s := range socks {
 		err = cmp.Or(err, s.Close())
 	}
@@ -375,14 +309,6 @@ func boundTo(bindings []Binding) []netip.AddrPort {
 		}
 	}
 	return addrs
-}
-
-// familyOf returns the final digit of the networks that addr belongs to.
-func familyOf(addr netip.Addr) string {
-	if addr.Is6() {
-		return "6"
-	}
-	return "4"
 }
 
 // listenError gives err, if it is not one already, the form of an error of

@@ -17,21 +17,6 @@ const (
 	formURL      = "url"
 )
 
-// withoutBlanks returns s the way the URL standard begins: without blanks at
-// the ends, and without tabs and line ends anywhere.
-func withoutBlanks(s string) string {
-	s = strings.TrimFunc(s, isBlank)
-	if strings.ContainsAny(s, "\t\r\n") {
-		s = strings.Map(func(c rune) rune {
-			if c == '\t' || c == '\r' || c == '\n' {
-				return -1
-			}
-			return c
-		}, s)
-	}
-	return s
-}
-
 // formOf decides how s is read.
 func formOf(s string) string {
 	if _, err := netip.ParseAddr(s); err == nil {

@@ -76,6 +76,21 @@ func isASCII(s string) bool {
 // isBlank reports whether c is white space or a control character.
 func isBlank(c rune) bool { return c <= ' ' }
 
+// withoutBlanks returns s the way the URL standard begins: without blanks at
+// the ends, and without tabs and line ends anywhere.
+func withoutBlanks(s string) string {
+	s = strings.TrimFunc(s, isBlank)
+	if strings.ContainsAny(s, "\t\r\n") {
+		s = strings.Map(func(c rune) rune {
+			if c == '\t' || c == '\r' || c == '\n' {
+				return -1
+			}
+			return c
+		}, s)
+	}
+	return s
+}
+
 // firstLocal returns the first reading that may reach this machine, or the
 // first of all. None of them is strict: they are not of the whole text.
 func firstLocal(readings ...hostReading) hostReading {

@@ -19,12 +19,6 @@ type Listener struct {
 	closed   atomic.Bool
 }
 
-// A tcpSock is one socket of a Listener.
-type tcpSock struct {
-	*net.TCPListener
-	gate gate
-}
-
 // newListener makes one listener of socks, and nothing on an error.
 func newListener(socks []tcpSock, bindings []Binding, onReject func(error)) (*Listener, error) {
 	l := &Listener{socks: socks, bindings: bindings, onReject: onReject}

@@ -33,12 +33,6 @@ type PacketConn struct {
 
 var _ net.PacketConn = (*PacketConn)(nil)
 
-// A packetSock is one socket of a PacketConn.
-type packetSock struct {
-	*net.UDPConn
-	gate gate
-}
-
 // ListenPacket announces as the function [ListenPacket] does, with the options
 // of lc. The context bounds the call, not the connection.
 func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address string) (*PacketConn, error) {
@@ -47,13 +41,7 @@ func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address strin
 		return nil, listenError(network, err)
 	}
 	socks, bindings, err := bindAll(ctx, lc, want, rehearseUDP,
-		func(g gate, ap netip.AddrPort) (packetSock, netip.AddrPort, error) {
-			c, err := listenUDP(ctx, g, ap, lc.Control)
-			if err != nil {
-				return packetSock{}, ap, err
-			}
-			return packetSock{c, g}, netAddrPort(c.LocalAddr()), nil
-		})
+		func(g gate, ap netip.AddrPort) (packetSock, error) { return listenUDP(ctx, g, ap, lc.Control) })
 	if err != nil {
 		return nil, listenError(network, err)
 	}
@@ -73,43 +61,6 @@ func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address strin
 
 // maxDatagram is the largest payload of a UDP datagram, with room to spare.
 const maxDatagram = 1 << 16
-
-// listenUDP binds one loopback address with the rung of g in force.
-func listenUDP(ctx context.Context, g gate, ap netip.AddrPort, control controlFunc) (*net.UDPConn, error) {
-	lc := net.ListenConfig{Control: g.control(control, true)}
-	pc, err := lc.ListenPacket(ctx, "udp"+familyOf(ap.Addr()), ap.String())
-	if err != nil {
-		return nil, err
-	}
-	c := pc.(*net.UDPConn)
-	if err := confirm(c, c.LocalAddr(), ap.Addr(), control); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
-// read reads a datagram; refused says why it is not let in.
-func (s packetSock) read(b []byte) (n int, from netip.AddrPort, refused, err error) {
-	if len(b) == 0 { // package net on Windows returns at once then, with nothing read
-		_, from, refused, err = s.read(make([]byte, 1))
-		return 0, from, refused, err
-	}
-	if s.gate.rung != IngressCheck {
-		n, from, err = s.ReadFromUDPAddrPort(b)
-		return n, unmap(from), s.gate.admitAddr(from.Addr()), err
-	}
-	var oob [oobSize]byte
-	n, oobn, _, from, err := s.ReadMsgUDPAddrPort(b, oob[:])
-	if refused = s.gate.admitAddr(from.Addr()); refused == nil {
-		refused = s.gate.admitIndex(datagramIngress(oob[:oobn]))
-	}
-	return n, unmap(from), refused, err
-}
-
-func unmap(ap netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
 
 // receive reads a datagram from one socket.
 func (c *PacketConn) receive(i int, b []byte) received {

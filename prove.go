@@ -100,13 +100,13 @@ func rehearseTCP(multipath bool) rehearsal {
 		}
 		return func() error {
 			defer ln.Close()
-			return tripTCP(ctx, g, ln)
+			return tripTCP(ctx, ln)
 		}, nil
 	}
 }
 
-// tripTCP connects to ln and asks g to admit what arrives.
-func tripTCP(ctx context.Context, g gate, ln *net.TCPListener) error {
+// tripTCP connects to ln and asks its gate to admit what arrives.
+func tripTCP(ctx context.Context, ln tcpSock) error {
 	defer expire(ctx, ln.SetDeadline)()
 	var d net.Dialer
 	client, err := d.DialContext(ctx, "tcp", ln.Addr().String())
@@ -122,7 +122,7 @@ func tripTCP(ctx context.Context, g gate, ln *net.TCPListener) error {
 		}
 		defer c.Close()
 		if c.RemoteAddr().String() == client.LocalAddr().String() { // not a passing stranger
-			return g.admitConn(c)
+			return ln.gate.admitConn(c)
 		}
 	}
 }
@@ -152,21 +152,21 @@ func ended(ctx context.Context) error {
 
 // rehearseUDP is the rehearsal of a packet socket.
 func rehearseUDP(ctx context.Context, g gate, addr netip.Addr) (func() error, error) {
-	c, err := listenUDP(ctx, g, netip.AddrPortFrom(addr, 0), nil)
+	s, err := listenUDP(ctx, g, netip.AddrPortFrom(addr, 0), nil)
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
-		defer c.Close()
-		return tripUDP(ctx, g, c)
+		defer s.Close()
+		return tripUDP(ctx, s)
 	}, nil
 }
 
-// tripUDP sends a datagram to c and asks g to admit what arrives.
-func tripUDP(ctx context.Context, g gate, c *net.UDPConn) error {
-	defer expire(ctx, c.SetDeadline)()
+// tripUDP sends a datagram to s and asks its gate to admit what arrives.
+func tripUDP(ctx context.Context, s packetSock) error {
+	defer expire(ctx, s.SetDeadline)()
 	var d net.Dialer
-	client, err := d.DialContext(ctx, "udp", c.LocalAddr().String())
+	client, err := d.DialContext(ctx, "udp", s.LocalAddr().String())
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,6 @@ func tripUDP(ctx context.Context, g gate, c *net.UDPConn) error {
 	if _, err := client.Write([]byte(nonce)); err != nil {
 		return err
 	}
-	s := packetSock{c, g}
 	buf := make([]byte, len(nonce)+1)
 	for {
 		n, _, refused, err := s.read(buf)
