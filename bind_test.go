@@ -390,3 +390,14 @@ func TestBindingZero(t *testing.T) {
 	assert.False(t, loopback.Binding{}.Bound())
 	assert.NotEmpty(t, loopback.Binding{}.String())
 }
+
+// Some systems bind another address than they were asked to: a FreeBSD jail
+// makes its public address of 127.0.0.1.
+func TestListenBoundElsewhere(t *testing.T) {
+	asked := netip.MustParseAddrPort("127.0.0.1:80")
+	assert.NoError(t, loopback.Confirm(asked, asked))
+	for _, got := range []string{"192.0.2.1:80", "0.0.0.0:80", "127.0.0.2:80", "[::1]:80"} {
+		err := loopback.Confirm(netip.MustParseAddrPort(got), asked)
+		assert.ErrorIs(t, err, loopback.ErrNotLoopback, got)
+	}
+}
