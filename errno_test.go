@@ -22,3 +22,22 @@ func TestShortageIsTemporary(t *testing.T) {
 		assert.Contains(t, fmt.Sprint(op), errno.Error())
 	}
 }
+
+// What accept(2) says of a connection ends no server; what it says of the
+// listener or of this process does.
+func TestConnectionFailed(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{
+		syscall.ECONNABORTED: true,
+		syscall.ECONNRESET:   true,
+		syscall.ENETUNREACH:  true,
+		syscall.EHOSTUNREACH: true,
+		syscall.ETIMEDOUT:    true,
+		syscall.EMFILE:       false,
+		syscall.EINVAL:       false,
+		syscall.EBADF:        false,
+	} {
+		err := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
+		assert.Equal(t, want, loopback.ConnectionFailed(err), "%v", errno)
+	}
+	assert.False(t, loopback.ConnectionFailed(net.ErrClosed))
+}

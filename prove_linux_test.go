@@ -1,0 +1,39 @@
+package loopback_test
+
+import (
+	"net"
+	"testing"
+
+	"example.com/loopback"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A stranger who comes to the socket of a proof before its own client, and who
+// would be refused, says nothing about the rung.
+func TestProofPassesStrangersBy(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+	stranger := net.IPv4(203, 0, 113, 5)
+
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer ln.Close()
+	c, err := net.DialTCP("tcp4", &net.TCPAddr{IP: stranger}, ln.Addr().(*net.TCPAddr))
+	require.NoError(t, err)
+	defer c.Close()
+	assert.NoError(t, loopback.Trip(t.Context(), ln))
+
+	pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer pc.Close()
+	d, err := net.DialUDP("udp4", &net.UDPAddr{IP: stranger}, pc.LocalAddr().(*net.UDPAddr))
+	require.NoError(t, err)
+	defer d.Close()
+	_, err = d.Write([]byte("hello"))
+	require.NoError(t, err)
+	assert.NoError(t, loopback.Trip(t.Context(), pc))
+}
