@@ -23,8 +23,9 @@ func exhausted(err error) bool { return hasErrno(err, "EMFILE", "ENFILE", "ENOBU
 // connectionFailed reports whether err, of an accept, is about a connection
 // that failed while it waited, and not about the listener: accept(2), "Error
 // handling". ENOTCONN is what AcceptEx says of one that was reset.
+// EPERM is not among them: what forbids it, a sandbox, forbids the next as well.
 func connectionFailed(err error) bool {
-	return hasErrno(err, "ECONNABORTED", "ECONNRESET", "ENOTCONN", "EPERM", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP",
+	return hasErrno(err, "ECONNABORTED", "ECONNRESET", "ENOTCONN", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP",
 		"ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET", "ETIMEDOUT")
 }
 
