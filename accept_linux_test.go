@@ -179,6 +179,17 @@ func acceptQueue(t *testing.T, ap netip.AddrPort) int {
 	return 0
 }
 
+// The network errors of accept(2), "Error handling", do not end Accept.
+func TestConnectionFailedLinux(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{
+		unix.ENETDOWN: true, unix.EPROTO: true, unix.ENOPROTOOPT: true, unix.EHOSTDOWN: true, unix.ENONET: true,
+		unix.EHOSTUNREACH: true, unix.EOPNOTSUPP: true, unix.ENETUNREACH: true, unix.ECONNABORTED: true, unix.EACCES: false,
+	} {
+		err := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
+		assert.Equal(t, want, loopback.ConnectionFailed(err), "%v", errno)
+	}
+}
+
 // Without descriptors Accept fails, at once and with an error that servers
 // know as temporary; with descriptors it works again.
 func TestAcceptWithoutDescriptors(t *testing.T) {

@@ -25,10 +25,13 @@ func exhausted(err error) bool { return hasErrno(err, "EMFILE", "ENFILE", "ENOBU
 // handling". ENOTCONN is what AcceptEx says of one that was reset.
 // EPERM is not among them: what forbids it, a sandbox, forbids the next as well.
 func connectionFailed(err error) bool {
-	return hasErrno(err, "ECONNABORTED", "ECONNRESET", "ENOTCONN", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP",
+	return hasErrno(err, "ECONNABORTED", "ECONNRESET", "ENOTCONN", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP", "ENOTSUP",
 		"ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET", "ETIMEDOUT")
 }
 
+// hasErrno reports whether errnoName has one of the names for the number that
+// err wraps. It has one name for each number: ENOTSUP on Linux, where
+// EOPNOTSUPP is the same.
 func hasErrno(err error, names ...string) bool {
 	if _, ok := errors.AsType[controlError](err); ok {
 		return false
