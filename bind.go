@@ -236,8 +236,9 @@ func bindAll[S sock](ctx context.Context, lc *ListenConfig, r request, rehearse 
 	if err != nil {
 		return nil, nil, err
 	}
-	for range portTries {
-		socks, bindings, err = bindOnce(r, places, open)
+	for try := range portTries {
+		reserve := try%2 == 0 // not always: a Control may turn SO_REUSEADDR off, which it relies on
+		socks, bindings, err = bindOnce(r, places, reserve, open)
 		if !inUse(err) || r.port != 0 || len(r.addrs) == 1 {
 			break
 		}
@@ -262,11 +263,18 @@ func bindAll[S sock](ctx context.Context, lc *ListenConfig, r request, rehearse 
 	return socks, bindings, nil
 }
 
-// bindOnce binds the places on one port, which is any if r has none.
-func bindOnce[S sock](r request, places []place, open func(gate, netip.AddrPort) (S, error),
+// bindOnce binds the places on one port, which is any if r has none; reserve
+// is to ask reservePort for it.
+func bindOnce[S sock](r request, places []place, reserve bool, open func(gate, netip.AddrPort) (S, error),
 ) (socks []S, bindings []Binding, err error) {
+	done := false
+	defer func() { // also if a Control panics
+		if !done {
+			_ = closeAll(socks) // the first error is the one to report
+		}
+	}()
 	port := r.port
-	if port == 0 && r.transport == "tcp" && len(places) > 1 {
+	if reserve && port == 0 && r.transport == "tcp" && len(places) > 1 {
 		var release func()
 		port, release = reservePort()
 		defer release()
@@ -283,12 +291,12 @@ func bindOnce[S sock](r request, places []place, open func(gate, netip.AddrPort)
 			case missing(err):
 				b.Err = err
 			default:
-				_ = closeAll(socks) // the first error is the one to report
-				return nil, nil, err
+				return socks, nil, err
 			}
 		}
 		bindings = append(bindings, b)
 	}
+	done = true
 	return socks, bindings, nil
 }
 
@@ -311,10 +319,11 @@ func boundTo(bindings []Binding) []netip.AddrPort {
 	return addrs
 }
 
-// listenError gives err, if it is not one already, the form of an error of
-// net.Listen.
+// listenError gives err the form of an error of net.Listen: its Net is the
+// network that was asked for.
 func listenError(network string, err error) error {
 	if op, ok := err.(*net.OpError); ok && op.Op == "listen" {
+		op.Net = network
 		if c, ok := op.Err.(controlError); ok {
 			op.Err = c.error
 		}

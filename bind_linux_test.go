@@ -353,6 +353,42 @@ func TestListenCrowded(t *testing.T) {
 	}
 }
 
+// Where all ports are taken that the kernel would choose from, none is left for
+// a proof; one that is asked for by number is had all the same.
+func TestListenWithoutFreePorts(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	sysctl(t, "net/ipv4/ip_local_port_range", "40000 40009")
+	for family, addr := range both {
+		for _, listen := range listenFuncs {
+			var c bound
+			var err error
+			for err == nil {
+				if c, err = listen(&loopback.ListenConfig{Ingress: loopback.IngressAny}, t.Context(), "", net.JoinHostPort(addr, "0")); err == nil {
+					defer c.Close()
+				}
+			}
+			require.ErrorIs(t, err, unix.EADDRINUSE)
+			for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck} {
+				lc := &loopback.ListenConfig{Ingress: ingress}
+				_, err = listen(lc, t.Context(), "", net.JoinHostPort(addr, "0"))
+				wantErrno(t, err, unix.EADDRINUSE, addr)
+				assert.NotErrorIs(t, err, errors.ErrUnsupported)
+				c, err := listen(lc, t.Context(), "", ":"+servicePort)
+				require.NoError(t, err)
+				require.Len(t, c.Bindings(), 2)
+				b := c.Bindings()[family]
+				assert.True(t, b.Bound())
+				assert.Equal(t, max(ingress, loopback.IngressDevice), b.Ingress)
+				assert.ErrorContains(t, b.Err, "not proved")
+				c.Close()
+			}
+		}
+	}
+}
+
 const portsChild = "LOOPBACK_TEST_PORTS"
 
 // TestListenManyChild is a process that TestListenMany starts: it takes that
@@ -629,6 +665,23 @@ func TestListenFails(t *testing.T) {
 			}
 		})
 	}
+
+	// What a Control that panics leaves is the one socket that it was given.
+	before := len(descriptors(t))
+	assert.PanicsWithValue(t, "oh", func() {
+		lc := &loopback.ListenConfig{Control: only6(func(string, string, syscall.RawConn) error { panic("oh") })}
+		lc.Listen(t.Context(), "tcp", ":0")
+	})
+	assert.LessOrEqual(t, len(descriptors(t)), before+1)
+
+	// A Control that turns off what the search for a port relies on.
+	exclusive := &loopback.ListenConfig{Control: onFD(func(fd int, _ string) error {
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+	})}
+	pair, err := exclusive.Listen(t.Context(), "tcp", ":0")
+	require.NoError(t, err)
+	assert.Len(t, pair.AddrPorts(), 2)
+	pair.Close()
 
 	// A Control whose device the rung replaces.
 	ln, err := (&loopback.ListenConfig{Control: onFD(func(fd int, _ string) error {

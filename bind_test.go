@@ -283,6 +283,7 @@ func TestListenInUse(t *testing.T) {
 		op, ok := err.(*net.OpError)
 		require.True(t, ok)
 		assert.Equal(t, net.JoinHostPort(taken, port), op.Addr.String())
+		assert.Equal(t, "tcp", op.Net, "what was asked for")
 
 		// Nothing of the failed attempt is left.
 		for _, a := range bound {

@@ -27,8 +27,8 @@ type rehearsal func(ctx context.Context, g gate, addr netip.Addr) (trip func() e
 
 // choose returns the gate of the first of the rungs that serves a client of
 // this machine at addr; note says why no stronger one does. Where nothing gets
-// through at all, rung or no rung, nothing can be proved: then it is the first
-// rung that can be set, and the note says that.
+// through at all, rung or no rung, or no port is left to try it on, nothing can
+// be proved: then it is the first rung that can be set, and the note says that.
 //
 // A result for which missing holds says that this machine has no such address.
 func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehearse rehearsal) (g gate, note, err error) {
@@ -79,6 +79,8 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 			return gate{}, nil, ended(ctx)
 		case exhausted(err), !set && missing(err):
 			return gate{}, nil, err
+		case !set && hasErrno(err, "EADDRINUSE"): // by all ports that the kernel chooses from
+			return g, fmt.Errorf("not proved, no port is free for it: %w", err), nil
 		}
 		err = fmt.Errorf("ingress %v: %w", rung, err)
 		if note != nil {
