@@ -12,13 +12,13 @@ import (
 
 // conclude derives the findings and the verdict from the rest of the report.
 func (r *Report) conclude() {
-	r.Findings = slices.Concat([]Finding{},
+	r.Findings = append([]Finding{}, slices.Concat(
 		r.stateFindings(),
 		r.wireFindings(),
 		r.localhostFindings(),
 		r.placeFindings(),
 		r.rangeFindings(),
-	)
+	)...)
 	bySeverity(r.Findings)
 	r.Verdict = VerdictOK
 	if len(r.Findings) > 0 && r.Findings[0].Level > LevelInfo {

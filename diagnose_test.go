@@ -155,6 +155,7 @@ func TestReportFindings(t *testing.T) {
 			}
 			assert.Equal(t, tt.want, strings.Join(got, ", "))
 			assert.Equal(t, tt.verdict, r.Verdict)
+			assert.NotNil(t, r.Findings, "none is [] in JSON, not null")
 			page := r.String()
 			assert.True(t, strings.HasPrefix(page, "loopback: "+string(tt.verdict)+"  "), page)
 			for line := range strings.Lines(page) {
