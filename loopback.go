@@ -168,8 +168,8 @@ func embeds(a [16]byte) bool {
 		// NAT64 would be local.
 		return a[6] == 127 || a[7] == 127 || a[9] == 127 || a[12] == 127 ||
 			hi&0xffff == 0 && be64(a[8:]) == 0
-	case hi>>48 == 0x2002: // 6to4, 2002::/16: RFC 3056, 2
-		return local4(be32(a[2:]))
+	case hi>>48 == 0x2002 && local4(be32(a[2:])): // 6to4, 2002::/16: RFC 3056, 2
+		return true
 	case hi>>32 == 0x20010000 && // Teredo, 2001::/32: RFC 4380, 4
 		(local4(be32(a[4:])) || local4(^be32(a[12:]))): // server; client, inverted
 		return true

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 
 	"example.com/loopback"
@@ -52,8 +53,11 @@ var embeddings = map[string]embedding{
 }
 
 func (e embedding) has(name string, a [16]byte) bool {
-	id := fmt.Sprintf("%x", a[8:12])
-	return netip.MustParsePrefix(e.prefix).Contains(netip.AddrFrom16(a)) &&
+	id, addr := fmt.Sprintf("%x", a[8:12]), netip.AddrFrom16(a)
+	if netip.MustParsePrefix("64:ff9b:1::/48").Contains(addr) && strings.HasPrefix(name, "ISATAP") {
+		return false // the rules for NAT64 take care of it
+	}
+	return netip.MustParsePrefix(e.prefix).Contains(addr) &&
 		(name != "ISATAP" || id == "00005efe") && (name != "ISATAP global bit" || id == "02005efe")
 }
 
@@ -132,7 +136,8 @@ func edgeAddrs() (addrs []netip.Addr) {
 		"fe80::100:5efe:127.0.0.1", "fe80::300:5efe:127.0.0.1", "fe80::5eff:127.0.0.1", "2001:db8::5efe:0:0", "::ffff:0:0", "::fffe:127.0.0.1",
 		"::1:127.0.0.1", "::ffff:1:127.0.0.1", "::1:ffff:0:127.0.0.1", "64:ff9a::127.0.0.1", "64:ff9b::1:127.0.0.1", "64:ff9b:0:1::127.0.0.1",
 		"64:ff9b:1::", "64:ff9b:1::1", "64:ff9b:1:1::", "64:ff9b:2::127.0.0.1", "64:ff9b:1:7f00:1::", "64:ff9b:1:7f:0:100::", "64:ff9b:1:0:7f:0:100::",
-		"2001:1:7f00:1::", "2001:0:1::", "2001:0:7f00:1::80ff:fffe", "2001::ffff:ffff", "2001::", "2002::", "2002:7f00:1::", "2003:7f00:1::", "ff02::1",
+		"2001:1:7f00:1::", "2001:0:1::", "2001:0:7f00:1::80ff:fffe", "2001::ffff:ffff", "2001:0:c000:204::5efe:127.0.0.1",
+		"2002:c000:204::5efe:127.0.0.1", "2002:c000:204::200:5efe:0:0", "2002:c000:204::5efe:128.0.0.1", "64:ff9b:1::5efe:0:0", "2001::", "2002::", "2002:7f00:1::", "2003:7f00:1::", "ff02::1",
 	} {
 		addrs = append(addrs, netip.MustParseAddr(s))
 	}
