@@ -100,7 +100,9 @@ func (e Explanation) String() string {
 // strict ones refuse is ReachMaybe if another one could find this machine in
 // it: the C library and browsers read 0x7f.1 as 127.0.0.1, browsers drop a
 // final dot, browsers and net/http map full-width digits to plain ones, Java
-// reads 0127.0.0.1 in decimal. ReachMaybe are also all names, even localhost,
+// reads 0127.0.0.1 in decimal, Chromium takes old spellings at the end of an
+// IPv6 address, macOS and FreeBSD leave out what a number has above 32 bits.
+// ReachMaybe are also all names, even localhost,
 // because of the hosts file and DNS; every zoned address of fe80::/10, which
 // may be on a loopback interface; 127.255.255.255, which can be bound but not
 // connected to; and whatever leaves a doubt. Addresses that a machine may have

@@ -152,6 +152,24 @@ func hostsOf(s, form string) (hosts []string) {
 	for _, authority := range authoritiesOf(s) {
 		hosts = append(hosts, hostsInAuthority(authority)...)
 	}
+	if len(hosts) > 0 {
+		return hosts
+	}
+	// To curl a third slash is one too many, and to Windows a file behind four
+	// of them is on another host. To all others this is a path: an ordinary
+	// name in it is no host.
+	scheme, rest := cutScheme(s)
+	path := strings.TrimLeft(rest, `/\`)
+	if slashes := len(rest) - len(path); slashes < 3 || scheme == "file" && slashes == 3 {
+		return nil
+	}
+	for _, authority := range authoritiesAt(path) {
+		for _, host := range hostsInAuthority(authority) {
+			if readHost(host).addr.IsValid() || IsName(host) || !isASCII(host) {
+				hosts = append(hosts, host)
+			}
+		}
+	}
 	return hosts
 }
 
@@ -167,25 +185,32 @@ func authoritiesOf(s string) (found []string) {
 	begin := s
 	switch {
 	case scheme == "file" && slashes == 0: // file:user@host
-	case scheme == "file" && slashes != 2:
-		return nil // a path
-	case isSpecial(scheme), scheme == "":
+	case scheme == "file" && slashes == 2, scheme != "file" && isSpecial(scheme), scheme == "":
 		begin = afterSlashes
 	case strings.HasPrefix(rest, "//"):
 		begin = rest[2:]
+	case scheme == "file":
+		return nil // a path
 	}
-	for _, end := range []string{`/\?#`, `/?#`} {
-		authority := begin
-		if i := strings.IndexAny(begin, end); i >= 0 {
-			authority = begin[:i]
-		}
-		if authority != "" && !slices.Contains(found, authority) {
-			found = append(found, authority)
-		}
-	}
+	found = authoritiesAt(begin)
 	if isSpecial(scheme) && slashes == 0 { // "http:80/" is also a host named http
 		if port, _, _ := strings.Cut(rest, "/"); isPort(port) {
 			found = append(found, s[:len(scheme)])
+		}
+	}
+	return found
+}
+
+// authoritiesAt returns the authority that s begins with, where a backslash
+// ends it and where it does not.
+func authoritiesAt(s string) (found []string) {
+	for _, end := range []string{`/\?#`, `/?#`} {
+		authority := s
+		if i := strings.IndexAny(s, end); i >= 0 {
+			authority = s[:i]
+		}
+		if authority != "" && !slices.Contains(found, authority) {
+			found = append(found, authority)
 		}
 	}
 	return found

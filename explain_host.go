@@ -154,16 +154,16 @@ func whyName(name string) string {
 // valid name, as an address in one of the forms that others take.
 func readLegacy(host string) (addr netip.Addr, reach Reach, why string) {
 	plain, dotted := strings.CutSuffix(host, ".")
-	octal, isOctal := legacy4(plain, false)
-	decimal, isDecimal := legacy4(plain, true)
+	octal, isOctal := legacy4(plain, common)
+	java, isDecimal := legacy4(plain, decimal)
 	switch {
 	case isDecimal && !isOctal:
-		reach, why = reachAddr(decimal)
-		return decimal, reach, fmt.Sprintf("is nothing to the C library and to browsers, for which 0 begins an octal number, "+
-			"but %v to Java; %[1]v %s", decimal, why)
-	case isDecimal && isHere(decimal) && !isHere(octal):
+		reach, why = reachAddr(java)
+		return java, reach, fmt.Sprintf("is nothing to the C library and to browsers, for which 0 begins an octal number, "+
+			"but %v to Java; %[1]v %s", java, why)
+	case isDecimal && isHere(java) && !isHere(octal):
 		return octal, ReachMaybe, fmt.Sprintf("is %v to the C library and to browsers, for which 0 begins an octal number, "+
-			"but %v to Java, and so reaches this machine", octal, decimal)
+			"but %v to Java, and so reaches this machine", octal, java)
 	case isOctal && dotted:
 		reach, why = reachAddr(octal)
 		return octal, reach, fmt.Sprintf("is %v with a final dot, which browsers drop and others refuse; %[1]v %s", octal, why)
@@ -173,19 +173,46 @@ func readLegacy(host string) (addr netip.Addr, reach Reach, why string) {
 			"but the C library, Go through cgo, and browsers read; %[1]v %s", octal, why)
 	}
 
+	if r, ok := readLegacy6(host); ok {
+		return r.addr, r.reach, r.why
+	}
 	if strings.Contains(host, ":") && strings.Trim(host, "0123456789abcdefABCDEF:.") == "" {
-		// Java does not mind how many zeros a number begins with.
-		if addr, err := netip.ParseAddr(trimZeros(host)); err == nil {
-			if reach, _ := reachAddr(addr); reach != ReachNo {
-				return addr.Unmap(), ReachMaybe, "is " + addr.String() + " with more zeros than are allowed: Java takes it, others refuse it"
-			}
-		}
 		return addr, ReachNo, "looks like an IPv6 address and is none: nothing connects to it"
 	}
 	if isNumbers(host) {
+		if low, ok := legacy4(host, modulo); ok && isHere(low) {
+			return addr, ReachMaybe, fmt.Sprintf("looks like an IPv4 address and is none, but the C library of macOS and FreeBSD "+
+				"leaves out what is above 32 bits, and comes to %v", low)
+		}
 		return addr, ReachNo, "looks like an IPv4 address and is none: nothing connects to it"
 	}
 	return addr, ReachMaybe, "is neither an address nor a valid host name: Go refuses it, but others may look it up"
+}
+
+// readLegacy6 reads host, which netip refuses, as an IPv6 address.
+func readLegacy6(host string) (r hostReading, ok bool) {
+	colon := strings.LastIndexByte(host, ':')
+	if colon < 0 {
+		return r, false
+	}
+	var readings []hostReading
+	read := func(text, who string) {
+		if addr, err := netip.ParseAddr(text); err == nil {
+			reach, why := reachAddr(addr)
+			readings = append(readings, hostReading{addr: addr.Unmap(), reach: reach,
+				why: fmt.Sprintf("is %v to %s, but not to others; %[1]v %[3]s", addr, who, why)})
+		}
+	}
+	if tail := host[colon+1:]; strings.Count(tail, ".") == 3 {
+		if v4, ok := legacy4(tail, common); ok {
+			read(host[:colon+1]+v4.String(), "Chromium, which takes an old spelling of the IPv4 address at the end")
+		}
+	}
+	read(trimZeros(host), "Java, which takes any number of zeros in front")
+	if len(readings) == 0 {
+		return r, false
+	}
+	return firstLocal(readings...), true
 }
 
 // isHere reports whether a connection to addr is one to this machine.

@@ -78,7 +78,11 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"2147483648", "addr", false, false, "128.0.0.0", no},
 		{"2130706431", "addr", false, false, "126.255.255.255", no},
 		{"4294967295", "addr", false, false, "255.255.255.255", no},
-		{"4294967296", "addr", false, false, "", no},
+		{"4294967296", "addr", false, false, "", maybe},           // 0.0.0.0 to macOS
+		{"6425673729", "addr", false, false, "", maybe},           // 127.0.0.1 to macOS
+		{"0x17f000001", "addr", false, false, "", maybe},          // likewise
+		{"18446744075840258049", "addr", false, false, "", maybe}, // 1<<64 more
+		{"4429185024", "addr", false, false, "", no},              // 8.0.0.0 to macOS
 		{"126.1", "addr", false, false, "126.0.0.1", no},
 		{"128.1", "addr", false, false, "128.0.0.1", no},
 		{"0x7e.1", "addr", false, false, "126.0.0.1", no},
@@ -101,6 +105,17 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"[fe80::1%25lo]", "addr", false, false, "fe80::1%lo", maybe},
 		{"[8.8.8.8]", "addr", false, false, "8.8.8.8", no},
 		{"1:2:3", "addr", false, false, "", no},
+		{"::00001", "addr", false, false, "::1", maybe}, // Java
+		{"2001:00db8::1", "addr", false, false, "2001:db8::1", no},
+		{"::ffff:0177.0.0.1", "addr", false, false, "127.0.0.1", maybe}, // Chromium
+		{"::FFFF:0X7F.0.0.1", "addr", false, false, "127.0.0.1", maybe},
+		{"0:0:0:0:0:ffff:0x0.0.0.0", "addr", false, false, "0.0.0.0", maybe},
+		{"::0.0.0.0x1", "addr", false, false, "::1", maybe},
+		{"::ffff:0127.0.0.1", "addr", false, false, "127.0.0.1", maybe}, // Java; 87.0.0.1 to Chromium
+		{"::ffff:010.0.0.1", "addr", false, false, "8.0.0.1", no},
+		{"::ffff:127.1", "addr", false, false, "", no},
+		{"::ffff:0x7f.1", "addr", false, false, "", maybe},
+		{"::x", "addr", false, false, "", maybe},
 		{"\uff18.8.8.8", "addr", false, false, "", maybe},
 		{"\xff", "addr", false, false, "", maybe},
 
@@ -169,6 +184,15 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"http:///", "url", false, false, "", no},
 		{"file:///etc/hosts", "url", false, false, "", no},
 		{"file://localhost/etc/hosts", "url", true, true, "", maybe},
+		{"file:////127.0.0.1/share", "url", false, false, "127.0.0.1", maybe}, // Windows
+		{"file:////8.8.8.8/share", "url", false, false, "8.8.8.8", no},
+		{"file:///127.0.0.1/share", "url", false, false, "", no},
+		{"gopher:///127.0.0.1/", "url", false, false, "127.0.0.1", maybe}, // curl
+		{"gopher:///u@foo.localhost:70/", "url", false, false, "", maybe},
+		{"gopher:///127.0.0.1\\x", "url", false, false, "127.0.0.1", maybe},
+		{"gopher:///8.8.8.8/", "url", false, false, "8.8.8.8", no},
+		{"unix:///var/run/service", "url", false, false, "", no},
+		{"http://[::ffff:0177.0.0.1]/", "url", false, false, "127.0.0.1", maybe},
 		{"?127.0.0.1", "url", false, false, "", no},
 		{"127.0.0.1/x", "url", false, false, "127.0.0.1", maybe},
 		{"8.8.8.8/x", "url", false, false, "8.8.8.8", no},

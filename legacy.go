@@ -5,21 +5,29 @@ import (
 	"strings"
 )
 
+// A dialect is one of the ways to read a number in an IPv4 address.
+type dialect uint8
+
+const (
+	common  dialect = iota // 0 begins an octal number, 0x a hexadecimal one
+	decimal                // zeros in front mean nothing: Java reads 0127 as 127
+	modulo                 // common, but only the lower 32 bits count: macOS, FreeBSD
+)
+
 // legacy4 reads an IPv4 address the way inet_aton(3), getaddrinfo(3) and the
 // URL standard do, and net/netip does not: one to four numbers, each decimal,
 // octal (0177) or hexadecimal (0x7f), the last of which fills all the bytes
 // that are left. So 127.1, 0x7f.0.0.1 and 2130706433 are 127.0.0.1.
 //
 // It takes what any of them takes: the URL standard reads "0x" as 0.
-// With decimal, zeros in front mean nothing: that is how Java reads 0127.
-func legacy4(s string, decimal bool) (addr netip.Addr, ok bool) {
+func legacy4(s string, d dialect) (addr netip.Addr, ok bool) {
 	parts := strings.SplitN(s, ".", 5)
 	if len(parts) > 4 {
 		return addr, false
 	}
 	var v uint64
 	for i, part := range parts {
-		n, ok := legacyNumber(part, decimal)
+		n, ok := legacyNumber(part, d)
 		left := 8 * (4 - i) // bits that are left
 		width := 8
 		if i == len(parts)-1 {
@@ -34,23 +42,26 @@ func legacy4(s string, decimal bool) (addr netip.Addr, ok bool) {
 }
 
 // legacyNumber reads a number, which is 1<<32 if it is larger than that.
-func legacyNumber(s string, decimal bool) (n uint64, ok bool) {
+func legacyNumber(s string, d dialect) (n uint64, ok bool) {
 	base := uint64(10)
 	switch {
 	case s == "":
 		return 0, false
-	case decimal || s[0] != '0' || len(s) == 1:
+	case d == decimal || s[0] != '0' || len(s) == 1:
 	case s[1]|0x20 == 'x':
 		base, s = 16, s[2:]
 	default:
 		base, s = 8, s[1:]
 	}
 	for i := range len(s) {
-		d := uint64(unhex(s[i]))
-		if d >= base {
+		digit := uint64(unhex(s[i]))
+		if digit >= base {
 			return 0, false
 		}
-		n = min(n*base+d, 1<<32)
+		if n = n*base + digit; d == modulo {
+			n = uint64(uint32(n))
+		}
+		n = min(n, 1<<32)
 	}
 	return n, true
 }
