@@ -86,8 +86,10 @@ func adoptError(ln net.Listener, err error) error {
 		err = op.Err
 	}
 	op := &net.OpError{Op: "adopt", Net: "tcp", Err: err}
-	if t, ok := ln.(*net.TCPListener); ok && t != nil {
-		op.Addr = t.Addr()
+	if t, ok := ln.(*net.TCPListener); ok {
+		if _, err := t.SyscallConn(); err == nil { // Addr of a nil or a zero one panics
+			op.Addr = t.Addr()
+		}
 	}
 	return op
 }

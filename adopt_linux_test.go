@@ -306,6 +306,7 @@ func TestAdoptRefuses(t *testing.T) {
 	}{
 		{"nil", nil, loopback.ErrNotLoopback, "nil"},
 		{"nil pointer", (*net.TCPListener)(nil), loopback.ErrNotLoopback, "TCPListener"},
+		{"zero", new(net.TCPListener), syscall.EINVAL, "invalid"},
 		{"closed", closed.TCPListener, net.ErrClosed, "closed"},
 		{"bound, not listening", s.inherit(t, bound).TCPListener, loopback.ErrNotLoopback, "does not listen"},
 		{"connected", connected.TCPListener, loopback.ErrNotLoopback, "does not listen"},
