@@ -19,7 +19,7 @@ func socketInfoOf(fd uintptr) (s socketInfo, err error) {
 		case "ENOTSOCK":
 			s.why = "it is not a socket"
 			return s, nil
-		case "EAFNOSUPPORT": // package syscall does not know its address
+		case "EAFNOSUPPORT", "EOPNOTSUPP", "ENOTSUP": // package syscall does not know its address, or it has none
 			s.why = "it is not an internet socket"
 			return s, nil
 		case "EINVAL":

@@ -163,6 +163,7 @@ var socketTable = []struct {
 	{"netlink", socketSpec{family: unix.AF_NETLINK, typ: unix.SOCK_RAW}, "not an internet socket"},
 	{"packet", socketSpec{family: unix.AF_PACKET, typ: unix.SOCK_RAW}, "not an internet socket"},
 	{"kernel crypto", socketSpec{family: unix.AF_ALG, typ: unix.SOCK_SEQPACKET}, "not an internet socket"},
+	{"XDP", socketSpec{family: unix.AF_XDP, typ: unix.SOCK_RAW}, "not an internet socket"},
 }
 
 // forSockets makes the stage that socketTable is for.
