@@ -111,6 +111,7 @@ func rehearseTCP(multipath bool) rehearsal {
 func tripTCP(ctx context.Context, ln tcpSock) error {
 	defer expire(ctx, ln.SetDeadline)()
 	var d net.Dialer
+	d.SetMultipathTCP(false) // whatever GODEBUG says: see Adopt
 	client, err := d.DialContext(ctx, "tcp", ln.Addr().String())
 	if err != nil {
 		return err

@@ -37,3 +37,21 @@ func TestProofPassesStrangersBy(t *testing.T) {
 	require.NoError(t, err)
 	assert.NoError(t, loopback.Trip(t.Context(), pc))
 }
+
+// A proof does not depend on the kind of TCP that this process dials with.
+func TestProofOfMultipathListener(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	t.Setenv("GODEBUG", "multipathtcp=1")
+	for _, addr := range both {
+		given, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+		require.NoError(t, err)
+		ln, err := new(loopback.ListenConfig).Adopt(given)
+		require.NoError(t, err)
+		assert.Equal(t, loopback.IngressCheck, ln.Bindings()[0].Ingress)
+		assert.NoError(t, ln.Bindings()[0].Err)
+		ln.Close()
+	}
+}
