@@ -43,7 +43,9 @@ type ListenConfig struct {
 	// IngressAuto, takes the strictest way that works here. One asked for by
 	// name that does not work here is an error wrapping errors.ErrUnsupported.
 	// Either is found out by a round trip over sockets made for it, in about a
-	// millisecond; nothing is remembered, as routing changes.
+	// millisecond; nothing is remembered, as routing changes. Where none can be
+	// made, with the loopback interface down or no port left for it, the
+	// strictest that can be set is taken, and the Err of the Binding says so.
 	Ingress Ingress
 
 	// OnReject is called for each connection and each datagram refused after

@@ -62,11 +62,11 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 		g, set, err := try(rung)
 		if err != nil && set && !asked && !exhausted(err) {
 			asked = true
-			_, set, all := try(IngressAny)
+			_, _, all := try(IngressAny)
 			switch {
 			case exhausted(all):
 				err = all
-			case set && all != nil && ended(ctx) == nil:
+			case all != nil && ended(ctx) == nil:
 				return g, fmt.Errorf("not proved, nothing gets through: %w", all), nil
 			}
 		}
