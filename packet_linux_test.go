@@ -1,15 +1,18 @@
 package loopback_test
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // A datagram read and answered allocates nothing.
@@ -112,5 +115,33 @@ func TestPacketRefused(t *testing.T) {
 				requireClosed(t, err)
 			})
 		}
+	}
+}
+
+// What else the caller has the kernel say of each datagram, and be it before
+// the interface, does not keep IngressCheck from hearing that.
+func TestPacketControlMessages(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+		t.Run(address, func(t *testing.T) {
+			c := packetConn(t, &loopback.ListenConfig{
+				Ingress:  loopback.IngressCheck,
+				OnReject: func(err error) { t.Error(err) },
+				Control: func(_, _ string, c syscall.RawConn) (err error) {
+					cerr := c.Control(func(fd uintptr) {
+						err = errors.Join(
+							unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
+							unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_RX_SOFTWARE|unix.SOF_TIMESTAMPING_SOFTWARE))
+					})
+					return errors.Join(cerr, err)
+				},
+			}, address)
+			for _, at := range c.AddrPorts() {
+				_, err := c.WriteToUDPAddrPort([]byte("x"), at) // to itself
+				require.NoError(t, err)
+				_, from, err := c.ReadFromUDPAddrPort(make([]byte, 10))
+				require.NoError(t, err)
+				assert.Equal(t, at, from)
+			}
+		})
 	}
 }

@@ -18,8 +18,9 @@ func Enable(fd int, v6 bool) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 }
 
-// Size is the room that the control messages of Enable need.
-const Size = 64
+// Size is the room that the control messages of Enable need, and those before
+// them, such as time stamps, that somebody else asked for on the same socket.
+const Size = 512
 
 // Datagram returns the index of the interface that the control messages of a
 // datagram name, or 0 if they name none.
