@@ -82,7 +82,7 @@ func ingressOf(c *net.TCPConn, v6 bool) (index int, err error) {
 	if cerr := rc.Control(func(fd uintptr) { index, err = pktinfo.Accepted(int(fd), v6) }); cerr != nil {
 		return 0, cerr
 	}
-	return index, os.NewSyscallError("getsockopt IP_PKTOPTIONS", err)
+	return index, err
 }
 
 // oobSize is the room for the control messages of a datagram.

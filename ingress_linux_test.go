@@ -603,4 +603,6 @@ func TestIngressFallback(t *testing.T) {
 	filterSyscall(t, unix.SYS_SETSOCKOPT, 2, unix.IPV6_RECVPKTINFO, unix.ENOPROTOOPT)
 	filterSyscall(t, unix.SYS_GETSOCKOPT, 2, unix.IPV6_MULTICAST_IF, unix.ENOPROTOOPT)
 	want(2)
+	_, err := (&loopback.ListenConfig{Ingress: loopback.IngressCheck}).Listen(t.Context(), "tcp", "[::1]:0")
+	assert.ErrorContains(t, err, "getsockopt IPV6_MULTICAST_IF: ")
 }

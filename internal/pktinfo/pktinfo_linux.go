@@ -5,6 +5,7 @@ package pktinfo
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,16 +50,17 @@ func Accepted(fd int, v6 bool) (int, error) {
 	if v6 {
 		// The kernel keeps the interface of the handshake where it keeps the
 		// interface for multicast, and says so for none but TCP.
-		return unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF)
+		index, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF)
+		return index, os.NewSyscallError("getsockopt IPV6_MULTICAST_IF", err)
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1); err != nil {
-		return 0, err
+		return 0, os.NewSyscallError("setsockopt IP_PKTINFO", err)
 	}
 	// IP_PKTOPTIONS answers with one control message. An ICMPv6Filter is
 	// nothing but the 32 bytes that it needs.
 	f, err := unix.GetsockoptICMPv6Filter(fd, unix.IPPROTO_IP, unix.IP_PKTOPTIONS)
 	if err != nil {
-		return 0, err
+		return 0, os.NewSyscallError("getsockopt IP_PKTOPTIONS", err)
 	}
 	w := f.Data[unix.SizeofCmsghdr/4-2:] // level, type, struct in_pktinfo
 	if w[0] != unix.IPPROTO_IP || w[1] != unix.IP_PKTINFO {
