@@ -63,7 +63,7 @@ type question struct {
 type answer struct {
 	Machine *loopback.Report       `json:"machine,omitempty"`
 	Listen  *listening             `json:"listen,omitempty"`
-	Explain []loopback.Explanation `json:"explain,omitempty"`
+	Explain []loopback.Explanation `json:"explain,omitzero"` // empty if the standard input is
 	Names   []*loopback.Resolution `json:"names,omitempty"`
 	Ports   []*loopback.PortReport `json:"ports,omitempty"`
 }
@@ -152,7 +152,7 @@ func (q question) ask(ctx context.Context, stdin io.Reader) (*answer, error) {
 		Ports: make([]*loopback.PortReport, len(q.ports)),
 	}
 	var err error
-	if a.Explain, err = explain(q.texts, stdin); err != nil {
+	if a.Explain, err = explain(ctx, q.texts, stdin); err != nil {
 		return nil, err
 	}
 	var wg sync.WaitGroup
@@ -182,22 +182,48 @@ func (q question) ask(ctx context.Context, stdin io.Reader) (*answer, error) {
 }
 
 // explain explains the texts; in the place of "-", the lines of stdin.
-func explain(texts []string, stdin io.Reader) (out []loopback.Explanation, err error) {
+func explain(ctx context.Context, texts []string, stdin io.Reader) (out []loopback.Explanation, err error) {
+	if len(texts) > 0 {
+		out = []loopback.Explanation{} // not nil, even if there are no lines
+	}
 	for _, text := range texts {
-		if text != "-" {
-			out = append(out, loopback.Explain(text))
-			continue
+		lines := []string{text}
+		if text == "-" {
+			if lines, err = readLines(ctx, stdin); err != nil {
+				return nil, fmt.Errorf("standard input: %w", err)
+			}
 		}
-		lines := bufio.NewScanner(stdin)
-		lines.Buffer(nil, 16<<20)
-		for lines.Scan() {
-			out = append(out, loopback.Explain(lines.Text()))
-		}
-		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("standard input: %w", err)
+		for _, line := range lines {
+			out = append(out, loopback.Explain(line))
 		}
 	}
 	return out, nil
+}
+
+// readLines returns the lines of r. It does not wait for them when ctx is done:
+// nothing else ends a read from a terminal.
+func readLines(ctx context.Context, r io.Reader) ([]string, error) {
+	type input struct {
+		lines []string
+		err   error
+	}
+	read := make(chan input, 1)
+	go func() {
+		var in input
+		s := bufio.NewScanner(r)
+		s.Buffer(nil, 16<<20)
+		for s.Scan() {
+			in.lines = append(in.lines, s.Text())
+		}
+		in.err = s.Err()
+		read <- in
+	}()
+	select {
+	case in := <-read:
+		return in.lines, in.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // worst returns the level of the worst finding, or LevelInfo if there is none.

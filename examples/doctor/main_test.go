@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -132,6 +133,31 @@ func TestExplain(t *testing.T) {
 	assert.Equal(t, 0, code)
 	assert.Contains(t, data, `"input": "<127.0.0.1>"`)
 	assert.Equal(t, []string{"explain"}, keys(t, data))
+
+	_, data, _ = doctor(t, "", "-explain", "-", "-json")
+	assert.JSONEq(t, `{"explain": []}`, data, "no lines")
+	_, data, _ = doctor(t, "", "-name", "127.0.0.1", "-json")
+	assert.Equal(t, []string{"names"}, keys(t, data), "no texts")
+
+	// A step that were quadratic would take minutes here.
+	_, page, _ = doctor(t, strings.Repeat("a b ", 1<<20), "-explain", "-")
+	assert.Less(t, len(page), 5<<20)
+	assert.Greater(t, strings.Count(page, "\n"), 1<<22/80)
+}
+
+// Nothing comes from a terminal, and somebody presses Ctrl-C.
+func TestInterruptedInput(t *testing.T) {
+	stdin, keyboard := io.Pipe()
+	defer keyboard.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int)
+	var stderr bytes.Buffer
+	go func() { ended <- run(ctx, []string{"-explain", "-"}, stdin, io.Discard, &stderr, false) }()
+	_, err := keyboard.Write([]byte("::1")) // it is reading
+	require.NoError(t, err)
+	cancel()
+	assert.Equal(t, 1, <-ended)
+	assert.Contains(t, stderr.String(), "canceled")
 }
 
 func TestFailures(t *testing.T) {

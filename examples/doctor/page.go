@@ -61,16 +61,17 @@ func wrapped(page string) string {
 	var b strings.Builder
 	for line := range strings.Lines(page) {
 		line = strings.TrimSuffix(line, "\n")
-		indent := len(line) - len(strings.TrimLeft(line, " ")) + 4
-		for utf8.RuneCountInString(line) > 80 {
-			i := strings.LastIndexByte(line[:80], ' ')
-			if i <= indent {
+		indent, pad := len(line)-len(strings.TrimLeft(line, " "))+4, ""
+		// Of a line as long as the input only the beginning is counted, and nothing copied.
+		for len(pad)+utf8.RuneCountInString(line[:min(len(line), 81*utf8.UTFMax)]) > 80 {
+			i := strings.LastIndexByte(line[:80-len(pad)], ' ')
+			if len(pad)+i <= indent {
 				break
 			}
-			b.WriteString(strings.TrimRight(line[:i], " ") + "\n")
-			line = strings.Repeat(" ", indent) + line[i+1:]
+			b.WriteString(strings.TrimRight(pad+line[:i], " ") + "\n")
+			pad, line = strings.Repeat(" ", indent), line[i+1:]
 		}
-		b.WriteString(line + "\n")
+		b.WriteString(pad + line + "\n")
 	}
 	return b.String()
 }
