@@ -49,19 +49,10 @@ func (e hostsEntry) found(libc bool) bool { return e.lost.why == "" || libc && e
 
 // readHosts reads what the hosts file at path says about name, as package net
 // would, and what it would miss. The memory it needs does not depend on the
-// file. Only a regular file is read: a pipe could keep it waiting.
+// file.
 func readHosts(path, name string) *hostsFile {
 	h := &hostsFile{path: path}
-	fi, err := os.Stat(path)
-	if err != nil {
-		h.err = err
-		return h
-	}
-	if !fi.Mode().IsRegular() {
-		h.err = fmt.Errorf("%s is no regular file but %v", path, fi.Mode())
-		return h
-	}
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		h.err = err
 		return h
@@ -69,6 +60,18 @@ func readHosts(path, name string) *hostsFile {
 	defer f.Close()
 	h.err = h.parse(f, name)
 	return h
+}
+
+// openRegular opens a regular file: a pipe could keep the reader waiting.
+func openRegular(path string) (*os.File, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file but %v", path, fi.Mode())
+	}
+	return os.Open(path)
 }
 
 func (h *hostsFile) parse(f io.Reader, name string) error {

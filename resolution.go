@@ -2,10 +2,13 @@ package loopback
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"math"
+	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -36,7 +39,7 @@ type Answer struct {
 const VerdictHostsFile Verdict = "HOSTS-FILE"
 
 // judge sets the findings and the verdict.
-func (res *Resolution) judge(ctx context.Context, literal bool, hosts *hostsFile, l lookups) {
+func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 	var (
 		foreign, unknown, unreachable []Answer // not loopback; from the resolver; bound, but not connected to
 		unbound                       [2][]Answer
@@ -67,7 +70,7 @@ func (res *Resolution) judge(ctx context.Context, literal bool, hosts *hostsFile
 		res.find(VerdictNotLoopback, LevelError, sourcesOf(foreign), res.fixForeign(foreign, hosts),
 			"%s is %s, not loopback%s", name, addrsOf(foreign), res.consequence())
 	}
-	if IsName(name) && len(unknown) > 0 && (!inHosts || slices.ContainsFunc(unknown, func(a Answer) bool { return !Is(a.Addr) })) {
+	if IsName(name) && len(unknown) > 0 && (!inHosts || l.answerer != "" || slices.ContainsFunc(unknown, func(a Answer) bool { return !Is(a.Addr) })) {
 		res.fromDNS(len(foreign) == 0, hosts, l)
 	}
 	switch {
@@ -82,6 +85,9 @@ func (res *Resolution) judge(ctx context.Context, literal bool, hosts *hostsFile
 		if !usable {
 			level = LevelError
 		}
+		if unreachable[0].Addr == broadcast4 {
+			fix = res.fixForeign(unreachable[:1], hosts)
+		}
 		if down != "" {
 			fix = fixDown(down)
 		}
@@ -93,16 +99,19 @@ func (res *Resolution) judge(ctx context.Context, literal bool, hosts *hostsFile
 		if len(failed) == 0 {
 			continue
 		}
-		level, fix := LevelWarn, fixFamily(fam)
+		level, fix := LevelWarn, fixFamily(failed[0].Addr)
 		if !usable && len(unreachable) == 0 {
 			level = LevelError
+		}
+		if strings.HasPrefix(failed[0].Source, "hosts:") {
+			fix += ", or take " + failed[0].Addr.String() + " out of the hosts file"
 		}
 		if down != "" {
 			fix = fixDown(down)
 		}
 		res.find(verdict, level, sourcesOf(failed), fix, "%s cannot be bound: %v%s", addrsOf(failed), failed[0].Bind, whyDown(down))
 	}
-	if !literal && loopback && failure == nil && has[0] != has[1] && hasFamily(ctx, IPv4()) && hasFamily(ctx, IPv6()) {
+	if !isAddress(name) && loopback && failure == nil && has[0] != has[1] && hasFamily(ctx, IPv4()) && hasFamily(ctx, IPv6()) {
 		if has[0] {
 			res.find(VerdictIPv4Only, LevelWarn, sourcesOf(res.Answers), fixHosts(hosts, name, false, true),
 				"%s has no IPv6 address, but this machine has ::1", name)
@@ -127,19 +136,15 @@ func (res *Resolution) find(verdict Verdict, level Level, evidence, fix, format 
 func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsFile, l lookups) {
 	level, whence := LevelError, "a DNS server"
 	switch local := localResolver(); {
-	case l.server != "":
-		whence = "the DNS server " + l.server
+	case l.server != "" || l.answerer != "":
+		whence = "the DNS server " + cmp.Or(l.answerer, l.server)
 	case local == "" || !allLoopback:
 	case runtime.GOOS == "windows":
 		return
 	default:
 		level, whence = LevelInfo, local+", or else from a DNS server"
 	}
-	fix := fixHosts(hosts, res.Name, true, true)
-	if hosts.has(l.server == "") {
-		fix = "name files before dns in the hosts line of /etc/nsswitch.conf"
-	}
-	res.find(VerdictFromDNS, level, "resolver", fix, "%s comes from %s, not from the hosts file", res.Name, whence)
+	res.find(VerdictFromDNS, level, "resolver", fixHosts(hosts, res.Name, true, true), "%s comes from %s, not from the hosts file", res.Name, whence)
 }
 
 // localResolver returns the part of the system that answers for localhost
@@ -149,24 +154,49 @@ func localResolver() string {
 	if runtime.GOOS == "windows" {
 		return "Windows"
 	}
-	conf, _ := os.ReadFile("/etc/nsswitch.conf")
-	for line := range bytes.Lines(conf) {
-		db, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("hosts:"))
-		if !ok {
-			continue
-		}
-		for source := range strings.FieldsSeq(string(db)) {
-			switch source {
-			case "myhostname":
-				return "nss-myhostname"
-			case "resolve":
-				return "systemd-resolved"
-			case "dns":
-				return ""
-			}
+	for _, source := range nsswitch() {
+		switch source {
+		case "myhostname":
+			return "nss-myhostname"
+		case "resolve":
+			return "systemd-resolved"
+		case "dns":
+			return ""
 		}
 	}
 	return ""
+}
+
+// dnsFirst reports whether the system asks DNS servers before it looks into the
+// hosts file.
+func dnsFirst() bool {
+	for _, source := range nsswitch() {
+		switch source {
+		case "files":
+			return false
+		case "dns":
+			return true
+		}
+	}
+	return false
+}
+
+// nsswitch returns where the system looks for hosts, in this order, as
+// nsswitch.conf(5) has it.
+func nsswitch() []string {
+	f, err := openRegular("/etc/nsswitch.conf")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	conf, _ := io.ReadAll(io.LimitReader(f, 64<<10))
+	for line := range bytes.Lines(conf) {
+		line, _, _ = bytes.Cut(line, []byte("#"))
+		if db, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("hosts:")); ok {
+			return strings.Fields(string(db))
+		}
+	}
+	return nil
 }
 
 // consequence says what the worst of net.Listen is, if it is not loopback.
@@ -220,9 +250,12 @@ func (res *Resolution) remarkHosts(hosts *hostsFile) {
 	}
 }
 
-// fixHosts returns the advice to give name its loopback addresses in the hosts
-// file, of those families that are asked for and not there.
+// fixHosts returns the advice to give name its loopback addresses of the
+// families that are asked for: in the hosts file, unless they are there.
 func fixHosts(hosts *hostsFile, name string, v4, v6 bool) string {
+	if isAddress(name) { // nobody looks it up
+		return "use 127.0.0.1 or ::1, if it is to be loopback"
+	}
 	var lines []string
 	for _, want := range []struct {
 		addr netip.Addr
@@ -232,14 +265,27 @@ func fixHosts(hosts *hostsFile, name string, v4, v6 bool) string {
 			lines = append(lines, fmt.Sprintf("`%v %s`", want.addr, name))
 		}
 	}
-	if len(lines) == 0 {
+	switch {
+	case len(lines) > 0:
+		fix := "put " + strings.Join(lines, " and ") + " into " + hosts.path
+		if !IsName(name) {
+			fix += ", if it is to be loopback"
+		}
+		return fix
+	case runtime.GOOS == "windows":
 		return ""
+	case v4 != v6 && !dnsFirst(): // by default the GNU C library reads one line of a name: host.conf(5)
+		return "put `multi on` into /etc/host.conf"
 	}
-	fix := "put " + strings.Join(lines, " and ") + " into " + hosts.path
-	if !IsName(name) {
-		fix += ", if it is to be loopback"
-	}
-	return fix
+	return "name files before dns in the hosts line of /etc/nsswitch.conf"
+}
+
+// isAddress reports whether name is an address to package net or, as 127.1 is,
+// to a C library.
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	_, legacy := legacy4(name, common)
+	return err == nil || legacy
 }
 
 // family returns 0 for an IPv4 address and 1 for an IPv6 address.
@@ -279,14 +325,24 @@ func fixDown(name string) string {
 	return "bring up the interface " + name
 }
 
-func fixFamily(fam int) string {
-	switch {
-	case runtime.GOOS != "linux":
-		return "give the loopback interface the address"
-	case fam == 0:
-		return "ip addr add 127.0.0.1/8 dev lo"
+// fixFamily returns how to give the loopback interface the address addr, which
+// cannot be bound.
+func fixFamily(addr netip.Addr) string {
+	ifi := InterfaceReport{Name: loName(nil), MTU: math.MaxInt}
+	if lo, err := findLoop(); err == nil {
+		ifi.Name = lo.name
+		if i, err := net.InterfaceByName(lo.name); err == nil {
+			ifi.MTU = i.MTU
+		}
 	}
-	return "turn IPv6 on (sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.lo.disable_ipv6=0), or take the address out of the hosts file"
+	var fix string
+	if addr.Is6() {
+		_, fix = ipv6Off([]InterfaceReport{ifi})
+		addr = IPv6()
+	} else {
+		addr = IPv4() // and with it all of 127.0.0.0/8
+	}
+	return cmp.Or(fix, assign(addr, ifi.Name), "give the loopback interface the address")
 }
 
 // addrsOf returns the addresses of answers.
@@ -313,7 +369,7 @@ func eachOnce(answers []Answer, text func(Answer) string) string {
 // String returns the report as a few lines for a person, the verdict first.
 func (res *Resolution) String() string {
 	headline, findings := "loopback, in every family that this machine has", res.Findings
-	if _, err := netip.ParseAddr(res.Name); err == nil {
+	if isAddress(res.Name) {
 		headline = "a loopback address that works here"
 	}
 	if res.Verdict != VerdictOK {

@@ -101,12 +101,12 @@ func Resolve(ctx context.Context, name string) (*Resolution, error) {
 // has all that hold.
 //
 //   - FROM-DNS is about localhost names only. Where the hosts file lacks them,
-//     package net asks a server, with the search list, and believes what it
-//     says. On Windows the system answers for them itself, and where
+//     or nsswitch.conf puts dns before it, package net asks a server, with the
+//     search list, and believes what it says. On Windows the system answers for them itself, and where
 //     nsswitch.conf lists nss-myhostname or systemd-resolved those may have
 //     answered, which nobody can see: the finding is then of level info.
 //   - IPv4-ONLY and IPv6-ONLY are about names with a loopback address, and not
-//     about literals.
+//     about literals, nor texts that the C library takes for one, such as 127.1.
 //   - A name that RFC 6761 makes loopback but that no resolver knows, such as
 //     app.localhost, is MISSING: [LookupNetIP], curl and browsers reach it.
 //
@@ -144,7 +144,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 	l := r.lookupAll(ctx, name, hosts)
 	for _, addr := range l.found() {
 		a := Answer{Addr: addr, Source: "resolver"}
-		if e, ok := hosts.find(addr, l.server == ""); ok {
+		if e, ok := hosts.find(addr, l.server == ""); ok && l.answerer == "" {
 			a.Source = e.source()
 		} else if literal {
 			a.Source = "literal"
@@ -164,7 +164,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 		}
 	}
 	wg.Wait()
-	res.judge(ctx, literal, hosts, l)
+	res.judge(ctx, hosts, l)
 	return res, nil
 }
 
@@ -202,7 +202,8 @@ type lookups struct {
 		addrs []netip.Addr
 		err   error
 	}
-	server string // the first DNS server that package net itself asked; "" if it asked none
+	server   string // the first DNS server that package net itself asked; "" if it asked none
+	answerer string // the first that answered it with more than that there is nothing
 }
 
 // lookupAll makes the lookup of net.Dial and net.Listen, and that of each
@@ -217,19 +218,27 @@ func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsFile)
 	defer cancel()
 	// Package net dials only when it asks servers itself; the C library and
 	// the hosts file pass this by.
-	var server atomic.Pointer[string]
+	var server, answerer atomic.Pointer[string]
 	dial := r.net().Dial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	resolver := &net.Resolver{
-		PreferGo:     r.net().PreferGo,
-		StrictErrors: r.net().StrictErrors,
-		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			server.CompareAndSwap(nil, &address)
-			return dial(ctx, network, address)
-		},
+	watched := func(ctx context.Context, network, address string) (net.Conn, error) {
+		server.CompareAndSwap(nil, &address)
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		w := witness{conn, func() { answerer.CompareAndSwap(nil, &address) }}
+		if packets, ok := conn.(net.PacketConn); ok { // by which package net tells UDP
+			return struct {
+				witness
+				net.PacketConn
+			}{w, packets}, nil
+		}
+		return w, nil
 	}
+	resolver := &net.Resolver{PreferGo: r.net().PreferGo, StrictErrors: r.net().StrictErrors, Dial: watched}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		ips, err := resolver.LookupIPAddr(ctx, name)
@@ -245,8 +254,30 @@ func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsFile)
 	wg.Wait()
 	if s := server.Load(); s != nil {
 		l.server = *s
+	} else if dnsFirst() { // the C library does not say whom it asked
+		asking := &net.Resolver{PreferGo: true, Dial: watched}
+		asking.LookupIPAddr(ctx, name)
+	}
+	if s := answerer.Load(); s != nil {
+		l.answerer = *s
 	}
 	return l
+}
+
+// A witness is a connection to a DNS server that calls answered when the server
+// returns records.
+type witness struct {
+	net.Conn
+	answered func()
+}
+
+func (w witness) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	// RFC 1035, section 4.1.1: QR, RCODE and ANCOUNT.
+	if n >= 12 && b[2]&0x80 != 0 && b[3]&0x0f == 0 && b[6]|b[7] != 0 {
+		w.answered()
+	}
+	return n, err
 }
 
 // within returns d, or less if ctx ends so soon that nothing could follow.

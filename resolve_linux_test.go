@@ -286,7 +286,8 @@ func TestResolveNamespace(t *testing.T) {
 			want: want{"OK", []string{ok6, "127.0.0.2 hosts:1 ok ok"}, "::1 127.0.0.2", "127.0.0.2", []string{}}},
 		{name: "127.255.255.255", hosts: "127.255.255.255 localhost\n::1 localhost\n",
 			want: want{"UNREACHABLE", []string{ok6, "127.255.255.255 hosts:1 ok ENETUNREACH"}, "::1 127.255.255.255", "127.255.255.255",
-				[]string{"warn UNREACHABLE hosts:1"}}},
+				[]string{"warn UNREACHABLE hosts:1"}},
+			text: "fix: take localhost out of line 1 of /etc/hosts; put `127.0.0.1 localhost` into /etc/hosts"},
 		{name: "search domain with a foreign answer", zone: map[string]string{"localhost.corp.example": "192.0.2.66"},
 			want: want{"NOT-LOOPBACK", []string{"192.0.2.66 resolver - -"}, "192.0.2.66", "", []string{"error NOT-LOOPBACK resolver", fromDNS}},
 			text: "fix: put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts"},
@@ -301,6 +302,12 @@ func TestResolveNamespace(t *testing.T) {
 		{name: "DNS before files", hosts: hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "192.0.2.66"},
 			want: want{"NOT-LOOPBACK", []string{"192.0.2.66 resolver - -"}, "192.0.2.66", "", []string{"error NOT-LOOPBACK resolver", fromDNS}},
 			text: "name files before dns"},
+		{name: "DNS before files, which say the same", hosts: hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
+			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}},
+			text: "fix: name files before dns"},
+		{name: "DNS before files, which alone know", hosts: hostsBoth, nsswitch: "hosts: dns files # not good\n",
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "DNS only", hosts: hostsBoth, nsswitch: "hosts: dns\n", want: missing, text: "fix: name files before dns"},
 		{name: "files only", nsswitch: "hosts: files\n", want: missing},
 		{name: "nss-myhostname may have answered", nsswitch: "hosts: files myhostname dns\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
 			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}},
@@ -322,7 +329,10 @@ func TestResolveNamespace(t *testing.T) {
 		{name: "mapped literal", lookup: "::ffff:127.0.0.1",
 			want: want{"OK", []string{"127.0.0.1 literal ok ok"}, "127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "foreign literal", lookup: "192.0.2.2",
-			want: want{"NOT-LOOPBACK", []string{"192.0.2.2 literal - -"}, "192.0.2.2", "", []string{"error NOT-LOOPBACK literal"}}},
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.2 literal - -"}, "192.0.2.2", "", []string{"error NOT-LOOPBACK literal"}},
+			text: "fix: use 127.0.0.1 or ::1, if it is to be loopback\n"},
+		{name: "number", lookup: "127.1", hosts: hostsBoth, want: missing, text: "127.1: ",
+			cgo: &want{"OK", []string{"127.0.0.1 resolver ok ok"}, "127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "unspecified literal", lookup: "::",
 			want: want{"NOT-LOOPBACK", []string{":: literal - -"}, ":: 0.0.0.0", "::", []string{"error NOT-LOOPBACK literal"}}},
 	} {
@@ -409,6 +419,62 @@ func TestResolveIPv6Off(t *testing.T) {
 	assert.Empty(t, s.Resolution.Listen, "net.Listen knows no second address")
 	assert.Empty(t, s.Listened)
 	assert.Contains(t, s.Text, "fix: ip addr add 127.0.0.1/8 dev lo")
+}
+
+// What mends ::1 depends on what is wrong with it.
+func TestResolveFixIPv6(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	run(t, "ip", "link", "set", "lo", "name", "loop7")
+	run(t, "ip", "link", "set", "loop7", "up")
+	for _, breakIt := range []func(){
+		func() { run(t, "ip", "addr", "del", "::1/128", "dev", "loop7") },
+		func() { sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1") },
+		func() { run(t, "ip", "link", "set", "loop7", "mtu", "1000") },
+	} {
+		breakIt()
+		res, err := loopback.Resolve(t.Context(), "localhost")
+		require.NoError(t, err)
+		require.Equal(t, loopback.VerdictNoIPv6, res.Verdict)
+		assert.Contains(t, res.Findings[0].Fix, ", or take ::1 out of the hosts file")
+		runFix(t, res.Findings[0])
+		res, err = loopback.Resolve(t.Context(), "localhost")
+		require.NoError(t, err)
+		assert.Equal(t, loopback.VerdictOK, res.Verdict)
+	}
+}
+
+// Without "multi on" in host.conf, the GNU C library reads one line of a name.
+func TestResolveOneLine(t *testing.T) {
+	if !hasCgo() {
+		t.Skip("this test binary has no cgo")
+	}
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	run(t, "ip", "link", "set", "lo", "up")
+	writeEtc(t, "host.conf", "")
+	s := resolveAfresh(t, "cgo", "localhost")
+	assert.Equal(t, []string{"warn IPv4-ONLY hosts:1"}, s.findings())
+	assert.Contains(t, s.Text, "fix: put `multi on` into /etc/host.conf\n")
+}
+
+// The server that is named is the one that answered, not the first.
+func TestResolveWhoAnswered(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "")
+	writeEtc(t, "nsswitch.conf", nsswitch)
+	writeEtc(t, "resolv.conf", "nameserver 127.0.0.54\nnameserver 127.0.0.53\n")
+	run(t, "ip", "link", "set", "lo", "up")
+	newNameServer(t, "127.0.0.53:53").set(map[string]string{"localhost": "127.0.0.1 ::1"})
+	s := resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, "FROM-DNS", s.Resolution.Verdict)
+	assert.Contains(t, s.Text, "comes from the DNS server 127.0.0.53:53, not from the hosts file")
 }
 
 func TestResolveLoopbackDown(t *testing.T) {
