@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -144,6 +145,9 @@ func (r *PortReport) judge(ctx context.Context, twoOwners bool) {
 	default:
 		r.Verdict = VerdictClosed
 		fix := "start the server, or correct the port"
+		if !r.refused() {
+			fix = "see what is wrong with loopback itself: Diagnose tells"
+		}
 		find(r.Verdict, LevelInfo, fmt.Sprintf("::1: %v, 127.0.0.1: %v", six.Connect, four.Connect), fix, r.headline())
 	}
 	if r.Verdict == VerdictClosed || r.Verdict == VerdictNoAnswer {
@@ -151,7 +155,7 @@ func (r *PortReport) judge(ctx context.Context, twoOwners bool) {
 			find(VerdictUnreachable, LevelError, down, fixDown(down), "nothing can be reached: the interface "+down+" is down")
 		}
 	}
-	if r.Port == 3306 && r.Verdict != VerdictSplit {
+	if r.Port == 3306 {
 		find(VerdictUnixSocket, LevelInfo, "port 3306", "name the host 127.0.0.1, or ask for --protocol=tcp", unixSocket)
 	}
 }
@@ -167,12 +171,19 @@ func (r *PortReport) split() (open, shut Attempt) {
 }
 
 // first returns the address that clients of localhost try first if they follow
-// RFC 6724: ::1, unless localhost has only the other one here.
+// RFC 6724: ::1, unless localhost has only the other one here, or this machine
+// has no way to ::1.
 func (r *PortReport) first() netip.Addr {
-	if r.Attempts[0].Source == "" && r.Attempts[1].Source != "" {
+	six := r.Attempts[0]
+	if six.Source == "" && r.Attempts[1].Source != "" || missing(six.Connect.Err) || hasErrno(six.Connect.Err, "ENETUNREACH") {
 		return IPv4()
 	}
 	return IPv6()
+}
+
+// refused reports whether it is known of a family that nothing listens.
+func (r *PortReport) refused() bool {
+	return slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return hasErrno(a.Connect.Err, "ECONNREFUSED") })
 }
 
 // clients returns which clients of localhost fail, and which get through, in
@@ -222,10 +233,8 @@ func (r *PortReport) headline() string {
 	case VerdictNoAnswer:
 		return port + " does not answer"
 	}
-	for _, a := range r.Attempts {
-		if errno, ok := errors.AsType[syscall.Errno](a.Connect.Err); ok && errnoName(errno) == "ECONNREFUSED" {
-			return "nothing listens on " + port
-		}
+	if r.refused() {
+		return "nothing listens on " + port
 	}
 	return port + " cannot be reached"
 }

@@ -156,6 +156,20 @@ func TestProbeNamespace(t *testing.T) {
 			listen(t, "tcp6", "::1")
 		}, verdict: "OPEN", attempts: []string{ok6, "127.0.0.1 hosts:1 network is unreachable"}, findings: []string{},
 			text: "[::1]:3000 answers, and this machine has no other family\n"},
+		{name: "a machine without IPv6, and IPv4 hangs", setup: func(t *testing.T) {
+			sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+			t.Cleanup(func() { os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0) })
+			hang(t, "127.0.0.1")
+		}, verdict: "NO-ANSWER", findings: []string{"warn NO-ANSWER"},
+			text: "127.0.0.1  hosts:1  no answer   <- Go's Dial and Node 17+ try this first\n"},
+		{name: "a machine without addresses", setup: func(t *testing.T) {
+			run(t, "ip", "addr", "flush", "dev", "lo")
+			t.Cleanup(func() {
+				exec.Command("ip", "addr", "add", "127.0.0.1/8", "dev", "lo").Run()
+				exec.Command("ip", "addr", "add", "::1/128", "dev", "lo").Run()
+			})
+		}, verdict: "CLOSED", findings: []string{"info CLOSED"},
+			text: "fix: see what is wrong with loopback itself"},
 		{name: "loopback down", setup: func(t *testing.T) {
 			run(t, "ip", "link", "set", "lo", "down")
 			t.Cleanup(func() { exec.Command("ip", "link", "set", "lo", "up").Run() })
@@ -227,6 +241,14 @@ func TestProbeNamespace(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, loopback.VerdictClosed, r.Verdict)
 		assert.Equal(t, []string{"info CLOSED", "info UNIX-SOCKET"}, findings(r))
+
+		ln, err := net.Listen("tcp", "127.0.0.1:3306")
+		require.NoError(t, err)
+		defer ln.Close()
+		r, err = loopback.Probe(t.Context(), 3306)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"warn SPLIT", "info UNIX-SOCKET"}, findings(r))
+		assert.Contains(t, r.String(), "MySQL-style clients")
 	})
 
 	t.Run("a user without a name", func(t *testing.T) {
