@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 )
 
@@ -79,8 +80,8 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 			return gate{}, nil, ended(ctx)
 		case exhausted(err), !set && missing(err):
 			return gate{}, nil, err
-		case !set && hasErrno(err, "EADDRINUSE"): // by all ports that the kernel chooses from
-			return g, fmt.Errorf("not proved, no port is free for it: %w", err), nil
+		case !set && failedAt(err, "bind"): // all ports are in use, or a sandbox allows some only
+			return g, fmt.Errorf("not proved, no port can be had for it: %w", err), nil
 		}
 		err = fmt.Errorf("ingress %v: %w", rung, err)
 		if note != nil {
@@ -89,6 +90,12 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 		note = err
 	}
 	return gate{}, nil, fmt.Errorf("%w: %w", errors.ErrUnsupported, note)
+}
+
+// failedAt reports whether err came from the system call.
+func failedAt(err error, syscall string) bool {
+	e, ok := errors.AsType[*os.SyscallError](err)
+	return ok && e.Syscall == syscall
 }
 
 // rehearseTCP is the rehearsal of a listener; a multipath one for

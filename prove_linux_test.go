@@ -1,12 +1,14 @@
 package loopback_test
 
 import (
+	"errors"
 	"net"
 	"testing"
 
 	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // A stranger who comes to the socket of a proof before its own client, and who
@@ -53,5 +55,30 @@ func TestProofOfMultipathListener(t *testing.T) {
 		assert.Equal(t, loopback.IngressCheck, ln.Bindings()[0].Ingress)
 		assert.NoError(t, ln.Bindings()[0].Err)
 		ln.Close()
+	}
+}
+
+// A sandbox that forbids the port of a proof does not make the rung an
+// unsupported one: what is allowed is had, and the rest is what it forbids.
+func TestProofInSandbox(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	given, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	filterSyscall(t, unix.SYS_BIND, 2, unix.SizeofSockaddrInet4, unix.EACCES)
+
+	ln, err := new(loopback.ListenConfig).Adopt(given)
+	require.NoError(t, err)
+	defer ln.Close()
+	assert.Equal(t, loopback.IngressCheck, ln.Bindings()[0].Ingress)
+	assert.ErrorContains(t, ln.Bindings()[0].Err, "not proved")
+	for name, listen := range listenFuncs {
+		for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote} {
+			_, err := listen(&loopback.ListenConfig{Ingress: ingress}, t.Context(), "", ":"+servicePort)
+			wantErrno(t, err, unix.EACCES, "127.0.0.1:"+servicePort)
+			assert.NotErrorIs(t, err, errors.ErrUnsupported, "%s %v", name, ingress)
+		}
 	}
 }
