@@ -27,8 +27,13 @@ func findLoop() (loop, error) {
 // askForLoop asks for the one interface, which takes microseconds however
 // many there are: netdevice(7).
 func askForLoop() (loop, bool) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
+	fd := -1
+	for _, family := range []int{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6} { // a sandbox may lack some
+		if fd, _ = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); fd >= 0 {
+			break
+		}
+	}
+	if fd < 0 {
 		return loop{}, false
 	}
 	defer unix.Close(fd)

@@ -561,6 +561,25 @@ func TestIngressRoutingChanges(t *testing.T) {
 	}
 }
 
+// A sandbox that leaves nothing but internet sockets, as that of a service often
+// does, does not cost a rung.
+func TestIngressInternetSocketsOnly(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	for _, family := range []uint32{unix.AF_UNIX, unix.AF_NETLINK, unix.AF_INET} {
+		filterSyscall(t, unix.SYS_SOCKET, 0, family, unix.EAFNOSUPPORT)
+		for name, listen := range listenFuncs {
+			c, err := listen(new(loopback.ListenConfig), t.Context(), "6", ":0")
+			require.NoError(t, err, name)
+			assert.Equal(t, loopback.IngressDevice, c.Bindings()[0].Ingress)
+			assert.NoError(t, c.Bindings()[0].Err)
+			c.Close()
+		}
+	}
+}
+
 // TestIngressFallback takes from the kernel what the rungs need, one after the
 // other: an older one, or a sandbox.
 func TestIngressFallback(t *testing.T) {
