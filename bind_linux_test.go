@@ -694,6 +694,27 @@ func TestListenFails(t *testing.T) {
 
 type controlFunc = func(network, address string, c syscall.RawConn) error
 
+// What a socket was bound to is known from getsockname alone: without it there
+// is no listener.
+func TestListenWithoutGetsockname(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	listening(t, ":0").Close() // opens what the runtime keeps
+	next, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	unix.Close(next)
+	filterSyscall(t, unix.SYS_GETSOCKNAME, 0, uint32(next), unix.EPERM)
+	before := descriptors(t)
+	for name, listen := range listenFuncs {
+		_, err := listen(&loopback.ListenConfig{Ingress: loopback.IngressAny}, t.Context(), "", "127.0.0.1:0")
+		require.ErrorIs(t, err, loopback.ErrNotLoopback, name)
+		wantListenError(t, err)
+		assert.Equal(t, before, descriptors(t))
+	}
+}
+
 // Descriptors that run out at any point of Listen are an error, with nothing
 // left open and no weaker rung taken.
 func TestListenEMFILE(t *testing.T) {

@@ -42,6 +42,10 @@ func newMux(socks []muxed, receive receiver, _ int) (*mux, error) {
 	}
 	m := &mux{epoll: os.NewFile(uintptr(fd), "epoll"), socks: socks, receive: receive}
 	m.ready = m.take
+	if err := m.epoll.SetDeadline(time.Time{}); err != nil { // NewFile says nothing if the poller did not take it
+		m.epoll.Close()
+		return nil, err
+	}
 	if m.raw, err = m.epoll.SyscallConn(); err != nil {
 		m.epoll.Close()
 		return nil, err

@@ -125,13 +125,14 @@ func tripTCP(ctx context.Context, ln tcpSock) error {
 	}
 	defer client.Close()
 	client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT is left behind
+	from, _ := client.LocalAddr().(*net.TCPAddr)
 	for {
 		c, err := ln.AcceptTCP()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		if c.RemoteAddr().String() == client.LocalAddr().String() { // not a passing stranger
+		if c.RemoteAddr().(*net.TCPAddr).AddrPort() == from.AddrPort() { // not a passing stranger
 			return ln.gate.admitConn(c)
 		}
 	}

@@ -22,7 +22,10 @@ type tcpSock struct {
 	gate gate
 }
 
-func (s tcpSock) addrPort() netip.AddrPort { return unmap(s.Addr().(*net.TCPAddr).AddrPort()) }
+func (s tcpSock) addrPort() netip.AddrPort {
+	a, _ := s.Addr().(*net.TCPAddr) // nil if getsockname failed, of which package net says nothing
+	return unmap(a.AddrPort())
+}
 
 // listenTCP listens on one loopback address with the rung of g in force.
 func listenTCP(ctx context.Context, g gate, ap netip.AddrPort, multipath bool, control controlFunc) (s tcpSock, err error) {
@@ -46,7 +49,10 @@ type packetSock struct {
 	gate gate
 }
 
-func (s packetSock) addrPort() netip.AddrPort { return unmap(s.LocalAddr().(*net.UDPAddr).AddrPort()) }
+func (s packetSock) addrPort() netip.AddrPort {
+	a, _ := s.LocalAddr().(*net.UDPAddr) // nil as in tcpSock
+	return unmap(a.AddrPort())
+}
 
 // listenUDP binds one loopback address with the rung of g in force.
 func listenUDP(ctx context.Context, g gate, ap netip.AddrPort, control controlFunc) (s packetSock, err error) {
