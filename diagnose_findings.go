@@ -110,8 +110,8 @@ func (r *Report) localhostFindings() (fs []Finding) {
 			if i := slices.IndexFunc(fs, same); i >= 0 {
 				fs[i].Level = max(fs[i].Level, f.Level)
 				fs[i].Evidence += "; localhost: " + f.Evidence
-				if f.Verdict == VerdictNoIPv6 && fs[i].Fix != "" && strings.HasPrefix(f.Evidence, "hosts:") {
-					fs[i].Fix += ", or take ::1 out of the hosts file"
+				if f.Verdict == VerdictNoIPv6 && strings.HasPrefix(f.Evidence, "hosts:") {
+					fs[i].Fix = orUnclaim(fs[i].Fix, IPv6())
 				}
 				continue
 			}
@@ -169,17 +169,28 @@ func (r *Report) placeFindings() (fs []Finding) {
 	if len(off) > 0 {
 		fs = append(fs, Finding{VerdictLoopbackOffLo, LevelWarn,
 			"loopback addresses are on an interface that is not loopback: what is sent to them may leave this machine, or seem to come from outside",
-			list(off, ", ", PlacedAddr.String),
-			list(off, "; ", func(a PlacedAddr) string {
-				return command("ip addr del "+a.Addr.String()+" dev "+a.Interface, "ifconfig "+a.Interface+" "+a.Addr.Addr().String()+" -alias")
-			})})
+			list(off, ", ", PlacedAddr.String), takeAway(off)})
 	}
 	if len(foreign) > 0 {
 		fs = append(fs, Finding{VerdictForeignOnLo, LevelInfo,
 			"the loopback interface has addresses that are not loopback: other machines may reach them",
-			list(foreign, ", ", PlacedAddr.String), ""})
+			list(foreign, ", ", PlacedAddr.String), takeAway(foreign)})
 	}
 	return fs
+}
+
+// takeAway returns the commands that take addresses away, up to four of them.
+func takeAway(as []PlacedAddr) string {
+	var commands []string
+	for _, a := range as[:min(len(as), 4)] {
+		commands = append(commands, command("ip addr del "+a.Addr.String()+" dev "+a.Interface,
+			"ifconfig "+a.Interface+" "+a.Addr.Addr().String()+" -alias"))
+	}
+	fix := strings.Trim(strings.Join(commands, "; "), "; ")
+	if n := len(as) - len(commands); n > 0 && fix != "" {
+		fix += fmt.Sprintf(" # and %d more", n)
+	}
+	return fix
 }
 
 // rangeFindings are about 127.0.0.0/8 beyond 127.0.0.1.

@@ -137,8 +137,11 @@ func on(family, iface, key string) []string {
 // ipv6Off returns what keeps ::1 off the loopback interfaces, and what to do
 // about it.
 func ipv6Off(lo []InterfaceReport) (cause, fix string) {
+	if _, err := os.Stat("/proc/sys/net"); err != nil {
+		return "", "" // not known
+	}
 	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
-		return "the kernel has no IPv6", "boot without ipv6.disable=1, or load the module ipv6"
+		return "the kernel has no IPv6", "modprobe ipv6 # or boot without ipv6.disable=1"
 	}
 	for _, i := range lo {
 		if names := on("ipv6", i.Name, "disable_ipv6"); names != nil {

@@ -67,8 +67,12 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 	inHosts := hosts.has(l.server == "")
 
 	if len(foreign) > 0 {
+		is := "is " + addrsOf(foreign) + ", not loopback"
+		if addrsOf(foreign) == name {
+			is = "is not loopback"
+		}
 		res.find(VerdictNotLoopback, LevelError, sourcesOf(foreign), res.fixForeign(foreign, hosts),
-			"%s is %s, not loopback%s", name, addrsOf(foreign), res.consequence())
+			"%s %s%s", name, is, res.consequence())
 	}
 	if IsName(name) && len(unknown) > 0 && (!inHosts || l.answerer != "" || slices.ContainsFunc(unknown, func(a Answer) bool { return !Is(a.Addr) })) {
 		res.fromDNS(len(foreign) == 0, hosts, l)
@@ -99,12 +103,9 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 		if len(failed) == 0 {
 			continue
 		}
-		level, fix := LevelWarn, fixFamily(failed[0].Addr)
+		level, fix := LevelWarn, fixFamily(failed[0])
 		if !usable && len(unreachable) == 0 {
 			level = LevelError
-		}
-		if strings.HasPrefix(failed[0].Source, "hosts:") {
-			fix += ", or take " + failed[0].Addr.String() + " out of the hosts file"
 		}
 		if down != "" {
 			fix = fixDown(down)
@@ -325,9 +326,8 @@ func fixDown(name string) string {
 	return "bring up the interface " + name
 }
 
-// fixFamily returns how to give the loopback interface the address addr, which
-// cannot be bound.
-func fixFamily(addr netip.Addr) string {
+// fixFamily returns what to do about a, which cannot be bound.
+func fixFamily(a Answer) string {
 	ifi := InterfaceReport{Name: loName(nil), MTU: math.MaxInt}
 	if lo, err := findLoop(); err == nil {
 		ifi.Name = lo.name
@@ -336,13 +336,27 @@ func fixFamily(addr netip.Addr) string {
 		}
 	}
 	var fix string
-	if addr.Is6() {
+	addr := IPv4() // with all of 127.0.0.0/8
+	if a.Addr.Is6() {
 		_, fix = ipv6Off([]InterfaceReport{ifi})
 		addr = IPv6()
-	} else {
-		addr = IPv4() // and with it all of 127.0.0.0/8
 	}
-	return cmp.Or(fix, assign(addr, ifi.Name), "give the loopback interface the address")
+	if fix == "" && hasErrno(a.Bind.Err, "EADDRNOTAVAIL") {
+		fix = cmp.Or(assign(addr, ifi.Name), "give the loopback interface the address")
+	}
+	if strings.HasPrefix(a.Source, "hosts:") {
+		fix = orUnclaim(fix, a.Addr)
+	}
+	return fix
+}
+
+// orUnclaim adds to fix, which is a command or empty, the other way: a machine
+// need not have addr.
+func orUnclaim(fix string, addr netip.Addr) string {
+	if fix != "" {
+		fix += " # or "
+	}
+	return fix + "take " + addr.String() + " out of the hosts file"
 }
 
 // addrsOf returns the addresses of answers.

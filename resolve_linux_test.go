@@ -330,7 +330,8 @@ func TestResolveNamespace(t *testing.T) {
 			want: want{"OK", []string{"127.0.0.1 literal ok ok"}, "127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "foreign literal", lookup: "192.0.2.2",
 			want: want{"NOT-LOOPBACK", []string{"192.0.2.2 literal - -"}, "192.0.2.2", "", []string{"error NOT-LOOPBACK literal"}},
-			text: "fix: use 127.0.0.1 or ::1, if it is to be loopback\n"},
+			text: "192.0.2.2: NOT-LOOPBACK  is not loopback\n  192.0.2.2  literal  not loopback   <- Go's Dial tries this first\n" +
+				"  fix: use 127.0.0.1 or ::1, if it is to be loopback\n"},
 		{name: "number", lookup: "127.1", hosts: hostsBoth, want: missing, text: "127.1: ",
 			cgo: &want{"OK", []string{"127.0.0.1 resolver ok ok"}, "127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "unspecified literal", lookup: "::",
@@ -438,7 +439,7 @@ func TestResolveFixIPv6(t *testing.T) {
 		res, err := loopback.Resolve(t.Context(), "localhost")
 		require.NoError(t, err)
 		require.Equal(t, loopback.VerdictNoIPv6, res.Verdict)
-		assert.Contains(t, res.Findings[0].Fix, ", or take ::1 out of the hosts file")
+		assert.Contains(t, res.Findings[0].Fix, " # or take ::1 out of the hosts file")
 		runFix(t, res.Findings[0])
 		res, err = loopback.Resolve(t.Context(), "localhost")
 		require.NoError(t, err)
