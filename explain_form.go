@@ -111,7 +111,10 @@ func isService(s string) bool {
 func readLeniently(text, clean, form string) (r hostReading, ok bool) {
 	var hosts []string
 	if form == formAddr || form == formHost {
-		hosts = []string{text}
+		if strings.Contains(text, "@") {
+			hosts = hostsInAuthority(text)
+		}
+		hosts = append(hosts, text)
 	} else {
 		for _, s := range slices.Compact([]string{clean, text}) {
 			hosts = append(hosts, hostsOf(s, form)...)

@@ -116,6 +116,9 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"::ffff:127.1", "addr", false, false, "", no},
 		{"::ffff:0x7f.1", "addr", false, false, "", maybe},
 		{"::x", "addr", false, false, "", maybe},
+		{"user@127.0.0.1", "addr", false, false, "127.0.0.1", maybe},
+		{"8.8 8.8@127.0.0.1", "addr", false, false, "127.0.0.1", maybe}, // a URL, but for the scheme
+		{"8.8.8.8%20@127.0.0.1", "addr", false, false, "127.0.0.1", maybe},
 		{"\uff18.8.8.8", "addr", false, false, "", maybe},
 		{"\xff", "addr", false, false, "", maybe},
 
