@@ -75,7 +75,8 @@ type RangeSample struct {
 }
 
 // WireReport says whether this machine's routing lets in, to 127.0.0.1, what
-// arrives on an interface. A packet filter may still refuse it.
+// arrives on an interface. A packet filter may still refuse it. What arrives at
+// a port of a bridge or a bond arrives on that one, so ports have no report.
 type WireReport struct {
 	Interface string `json:"interface"`
 	Index     int    `json:"index"`
@@ -125,8 +126,9 @@ func rangeSamples() []netip.Addr {
 //
 // On Linux it asks the kernel whether routing lets other machines in to
 // 127.0.0.1; no other system can be asked, and [Report.Wire] is nil there.
-// Linux answers for IPv4: it never delivers to ::1 what came over the wire
-// (RFC 4291, section 2.5.3).
+// Linux answers for IPv4: what comes over the wire for ::1 it discards before
+// routing (RFC 4291, section 2.5.3). A packet filter that redirects to ::1,
+// together with a local route of ::1 on that interface, is not seen.
 //
 // The error is that of ctx, if it ends before the report is complete. What is
 // wrong with the machine is in the report.

@@ -39,6 +39,10 @@ next:
 		if i.Flags&net.FlagLoopback != 0 {
 			continue
 		}
+		switch kind, _ := c.PortOf(i.Index); kind {
+		case "bridge", "bond", "team", "openvswitch":
+			continue // what arrives here arrives on that device, whose port this is
+		}
 		w := WireReport{Interface: i.Name, Index: i.Index, Up: i.Flags&net.FlagUp != 0, From: []netip.Addr{}}
 		// Either of the two is enough: IN_DEV_ROUTE_LOCALNET in the kernel.
 		w.RouteLocalnet = append(append([]string{}, all...), on("ipv4", i.Name, "route_localnet")...)

@@ -561,6 +561,23 @@ func TestDiagnoseWire(t *testing.T) {
 	assert.False(t, connects("10.0.0.1:80"))
 	wantFindings(t, diagnose(t))
 
+	// What arrives at a port of a bridge arrives on the bridge.
+	run(t, "ip", "link", "add", "bridge", "type", "bridge")
+	run(t, "ip", "link", "set", "wire", "master", "bridge")
+	run(t, "ip", "addr", "del", "10.0.0.1/24", "dev", "wire")
+	run(t, "ip", "addr", "add", "10.0.0.1/24", "dev", "bridge")
+	run(t, "ip", "link", "set", "bridge", "address", strings.Fields(run(t, "ip", "-br", "link", "show", "wire"))[2])
+	run(t, "ip", "link", "set", "bridge", "up")
+	awaitCarrier(t, "bridge")
+	for _, dev := range []string{"wire", "bridge"} {
+		want := dev == "bridge"
+		sysctl(t, "net/ipv4/conf/"+dev+"/route_localnet", "1")
+		assert.Equal(t, want, len(arrived()) > 0, "datagrams, on %s", dev)
+		assert.Equal(t, want, diagnose(t).Verdict == loopback.VerdictWire, "the verdict, on %s", dev)
+		sysctl(t, "net/ipv4/conf/"+dev+"/route_localnet", "0")
+	}
+	run(t, "ip", "link", "set", "wire", "nomaster")
+
 	// A device that is down is not asked.
 	sysctl(t, "net/ipv4/conf/wire/route_localnet", "1")
 	run(t, "ip", "link", "set", "wire", "down")

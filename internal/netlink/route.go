@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,15 +73,39 @@ func appendAttr(b []byte, typ uint16, value [4]byte) []byte {
 
 // attr returns the value, of four bytes, of the first attribute of a type.
 func attr(b []byte, typ uint16) (value [4]byte, ok bool) {
+	if v := rawAttr(b, typ); len(v) == len(value) {
+		return [4]byte(v), true
+	}
+	return value, false
+}
+
+// rawAttr returns the value of the first attribute of a type, or nil.
+func rawAttr(b []byte, typ uint16) []byte {
 	for len(b) >= unix.SizeofRtAttr {
 		size := int(binary.NativeEndian.Uint16(b))
 		if size < unix.SizeofRtAttr || size > len(b) {
 			break
 		}
-		if binary.NativeEndian.Uint16(b[2:]) == typ && size == attrLen {
-			return [4]byte(b[unix.SizeofRtAttr:]), true
+		if binary.NativeEndian.Uint16(b[2:]) == typ {
+			return b[unix.SizeofRtAttr:size]
 		}
 		b = b[min(len(b), (size+3)&^3):]
 	}
-	return value, false
+	return nil
+}
+
+// PortOf returns what kind of device the interface with an index is a port of,
+// such as "bridge", "bond" or "vrf"; "" if of none.
+func (c *Conn) PortOf(index int) (kind string, err error) {
+	msg := make([]byte, HeaderLen+unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(msg[HeaderLen+4:], uint32(index))
+	typ, body, err := c.Call(unix.RTM_GETLINK, msg, make([]byte, 32<<10))
+	if err == nil && (typ != unix.RTM_NEWLINK || len(body) < unix.SizeofIfInfomsg) {
+		err = errMalformed
+	}
+	if err != nil {
+		return "", fmt.Errorf("interface %d: %w", index, err)
+	}
+	v := rawAttr(rawAttr(body[unix.SizeofIfInfomsg:], unix.IFLA_LINKINFO), unix.IFLA_INFO_SLAVE_KIND)
+	return strings.TrimRight(string(v), "\x00"), nil
 }
