@@ -125,17 +125,24 @@ func tripTCP(ctx context.Context, ln tcpSock) error {
 	}
 	defer client.Close()
 	client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT is left behind
-	from, _ := client.LocalAddr().(*net.TCPAddr)
 	for {
 		c, err := ln.AcceptTCP()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		if c.RemoteAddr().(*net.TCPAddr).AddrPort() == from.AddrPort() { // not a passing stranger
+		if withoutZone(c.RemoteAddr()) == withoutZone(client.LocalAddr()) { // not a passing stranger
 			return ln.gate.admitConn(c)
 		}
 	}
+}
+
+// withoutZone returns the address of one end of a TCP connection as the other
+// end has it: a link-local address has a zone only where it came in.
+func withoutZone(a net.Addr) netip.AddrPort {
+	tcp, _ := a.(*net.TCPAddr) // nil if getsockname failed
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().WithZone(""), ap.Port())
 }
 
 // expire makes a deadline pass when ctx ends, until release is called.

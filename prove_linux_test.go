@@ -1,9 +1,11 @@
 package loopback_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"testing"
+	"time"
 
 	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
@@ -81,4 +83,28 @@ func TestProofInSandbox(t *testing.T) {
 			assert.NotErrorIs(t, err, errors.ErrUnsupported, "%s %v", name, ingress)
 		}
 	}
+}
+
+// A client that routing gives a link-local address is known by it, though the
+// accepting end has it with a zone: it gets through, and is refused.
+func TestProofFromLinkLocal(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := newStage(t)
+	s.host.run(t, "ip", "addr", "add", "fe80::5/64", "dev", "wire", "nodad")
+	s.host.run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local")
+	s.host.run(t, "ip", "-6", "route", "del", "local", "::1", "dev", "lo", "table", "local")
+	s.host.do(func() {
+		ln, err := net.Listen("tcp", "[::1]:0")
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer ln.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		err = loopback.Trip(ctx, ln)
+		assert.ErrorIs(t, err, loopback.ErrRefused)
+		assert.ErrorContains(t, err, "the remote address is not loopback")
+	})
 }
