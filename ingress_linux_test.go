@@ -36,8 +36,6 @@ func newStage(t *testing.T) *stage {
 		n.run(t, "ip", "addr", "add", "10.0.0."+last+"/24", "dev", "wire")
 		n.run(t, "ip", "addr", "add", "fd00::"+last+"/64", "dev", "wire", "nodad")
 		n.run(t, "ip", "link", "set", "wire", "up")
-		n.sysctl(t, "net/ipv4/conf/all/rp_filter", "0")
-		n.sysctl(t, "net/ipv4/conf/wire/rp_filter", "0")
 	}
 	var err error
 	s.host.do(func() { s.echo, err = net.ListenUDP("udp", &net.UDPAddr{Port: 4001}) })
@@ -92,7 +90,8 @@ func (s *stage) nat(t *testing.T, family string, pre, in string) {
 // needNFT skips the test where rules for packets cannot be made.
 func needNFT(t *testing.T) {
 	t.Helper()
-	if out, err := exec.Command("nft", "add", "table", "inet", "probe").CombinedOutput(); err != nil {
+	const rules = "table ip probe { chain n { type nat hook prerouting priority -100; }; chain f { type filter hook input priority 0; }; }; delete table ip probe"
+	if out, err := exec.Command("nft", rules).CombinedOutput(); err != nil {
 		t.Skipf("needs nft, and nf_tables in the kernel: %v %s", err, out)
 	}
 }

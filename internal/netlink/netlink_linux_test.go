@@ -107,8 +107,6 @@ func TestDelivered(t *testing.T) {
 	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	n := netnstest.NewNeighbour(t)
 	n.Veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
-	netnstest.Sysctl(t, "net/ipv4/conf/all/rp_filter", "0")
-	netnstest.Sysctl(t, "net/ipv4/conf/wire/rp_filter", "0")
 	wire, err := net.InterfaceByName("wire")
 	require.NoError(t, err)
 	c := open(t)

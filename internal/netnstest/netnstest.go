@@ -21,7 +21,9 @@ import (
 
 // In runs the calling test again in a process of its own, which is
 // root in a new user, network and mount namespace: lo is down, nothing is
-// mounted that the test did not mount, and no other interface exists.
+// mounted that the test did not mount, no other interface exists, and the
+// kernel parameters are those of a machine that nobody has set up. Where that
+// cannot be had, the test is skipped.
 //
 // It reports whether the caller is that process. In the parent it waits for
 // the child, hands on its verdict, and returns false: the test then returns.
@@ -49,24 +51,37 @@ func InWithUsers(t *testing.T) bool {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to start processes of several users")
 	}
-	return in(t, &syscall.SysProcAttr{
+	inside := in(t, &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
 		Pdeathsig:  syscall.SIGKILL,
 	})
+	if inside { // a root who may be root over nobody else, as in some containers
+		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Skipf("needs to start processes of several users: %v\n%s", err, out)
+		}
+	}
+	return inside
 }
 
 func in(t *testing.T, attr *syscall.SysProcAttr) bool {
 	t.Helper()
 	const marker = "LOOPBACK_TEST_NAMESPACE"
 	if os.Getenv(marker) == t.Name() {
-		// Mounts of the test must not reach the machine.
+		// Mounts of the test must not reach the machine. AppArmor and the like
+		// may let a process make the namespaces, and do nothing in them.
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Fatalf("make / private: %v", err)
+			t.Skipf("needs to mount: %v", err)
+		}
+		if err := reset(); err != nil {
+			t.Skipf("needs IPv6 and to set kernel parameters: %v", err)
 		}
 		return true
 	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skipf("needs the ip command of iproute2: %v", err)
+	if version, err := exec.CommandContext(t.Context(), "ip", "-V").CombinedOutput(); !strings.Contains(string(version), "iproute2") {
+		t.Skipf("needs the ip command of iproute2: %v\n%s", err, version)
 	}
 	t.Parallel() // the child has a machine to itself
 	exe, err := os.Executable()
@@ -98,6 +113,28 @@ func in(t *testing.T, attr *syscall.SysProcAttr) bool {
 	return false
 }
 
+// reset gives a new namespace the kernel parameters that it would have on a new
+// machine: IPv4 has inherited those of this one.
+func reset() error {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	unix.Close(fd)
+	for _, conf := range []string{"all", "default", "lo"} {
+		names := []string{"ipv6/conf/" + conf + "/disable_ipv6"}
+		for _, name := range []string{"accept_local", "arp_announce", "arp_filter", "arp_ignore", "forwarding", "route_localnet", "rp_filter"} {
+			names = append(names, "ipv4/conf/"+conf+"/"+name)
+		}
+		for _, name := range names {
+			if err := os.WriteFile("/proc/sys/net/"+name, []byte("0"), 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Run runs a command that must succeed, and returns its output.
 func Run(t *testing.T, name string, args ...string) string {
 	t.Helper()
@@ -124,7 +161,7 @@ type Neighbour struct {
 	work chan func()
 }
 
-// NewNeighbour makes an empty namespace with lo up.
+// NewNeighbour makes an empty namespace with lo up; see In.
 func NewNeighbour(t *testing.T) *Neighbour {
 	t.Helper()
 	n := &Neighbour{work: make(chan func())}
@@ -132,17 +169,17 @@ func NewNeighbour(t *testing.T) *Neighbour {
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			ready <- err
+			ready <- os.NewSyscallError("unshare", err)
 			return
 		}
 		n.Path = fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
-		ready <- nil
+		ready <- reset()
 		for f := range n.work {
 			f()
 		}
 	}()
 	if err := <-ready; err != nil {
-		t.Fatalf("unshare: %v", err)
+		t.Fatalf("a neighbour: %v", err)
 	}
 	t.Cleanup(func() { close(n.work) })
 	n.Run(t, "ip", "link", "set", "lo", "up")
