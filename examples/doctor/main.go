@@ -174,7 +174,7 @@ func (q question) ask(ctx context.Context, stdin io.Reader) (*answer, error) {
 		})
 	}
 	if len(q.texts)+len(q.names)+len(q.ports) == 0 {
-		a.Listen = listen(ctx)
+		wg.Go(func() { a.Listen = listen(ctx) })
 		a.Machine, errs[0] = loopback.Diagnose(ctx)
 	}
 	wg.Wait()

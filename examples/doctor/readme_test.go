@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -96,4 +97,20 @@ func TestListen(t *testing.T) {
 	assert.Contains(t, page, "\n  fails: ")
 	_, data, _ := doctor(t, "", "-json")
 	assert.Contains(t, data, `"bindings": []`)
+}
+
+// On a machine where nothing answers, what has to be waited for is waited for
+// at once.
+func TestBroken(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	machine(t)
+	require.NoError(t, unix.Mount("/dev/null", "/etc/hosts", "", unix.MS_BIND, ""))
+	netnstest.Run(t, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in iif lo drop")
+	begin := time.Now()
+	_, page, _ := doctor(t, "")
+	assert.Less(t, time.Since(begin), 2500*time.Millisecond, "the parts take 1.5 and 1 seconds, or more")
+	assert.Contains(t, page, "LOOKUP-FAILED")
+	assert.Contains(t, page, "not proved")
 }
