@@ -22,8 +22,9 @@ import (
 //     IPv4 address, a zone is dropped. 127.255.255.255 is refused, as nobody
 //     can connect to it.
 //
-// Everything else is an error that wraps [ErrNotLoopback]. Mind that ":8080"
-// and "" mean every interface in package net, and both loopback addresses here.
+// Every other host and every other network is an error that wraps
+// [ErrNotLoopback]. Mind that ":8080" and "" mean every interface in package
+// net, and both loopback addresses here.
 //
 // Every error is a [*net.OpError]. Listen is the Listen of a zero
 // [ListenConfig], which says more.
@@ -173,7 +174,7 @@ func (lc *ListenConfig) parse(ctx context.Context, transport, network, address s
 		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %s asks for %v alone", network, quote(address), r.addrs[0])
 	}
 
-	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // reads /etc/services at most
+	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // asks no DNS
 	if err != nil {
 		return request{}, err
 	}
