@@ -57,11 +57,12 @@ func TestCopyStaysInTheKernel(t *testing.T) {
 	if os.Getenv("LOOPBACK_TEST_CHILD") == "" {
 		exe, err := os.Executable()
 		require.NoError(t, err)
-		if out, err := exec.Command("strace", "-f", "-o", os.DevNull, exe, "-test.run=^$").CombinedOutput(); err != nil {
+		trace := filepath.Join(t.TempDir(), "trace")
+		strace := []string{"strace", "-f", "-qq", "-e", "trace=sendfile,?sendfile64,splice", "-e", "signal=none", "-o", trace}
+		if out, err := exec.Command(strace[0], append(strace[1:], exe, "-test.run=^$")...).CombinedOutput(); err != nil {
 			t.Skipf("needs strace: %v\n%s", err, out)
 		}
-		trace := filepath.Join(t.TempDir(), "trace")
-		inChild(t, "strace", "-f", "-qq", "-e", "trace=sendfile,?sendfile64,splice", "-e", "signal=none", "-o", trace)
+		inChild(t, strace...)
 		calls, err := os.ReadFile(trace)
 		require.NoError(t, err)
 		for _, call := range []string{"sendfile", "splice"} {
@@ -158,25 +159,28 @@ func TestNothingIsAcceptedUnasked(t *testing.T) {
 
 // acceptQueue returns how many connections wait to be accepted: proc(5),
 // /proc/net/tcp, rx_queue of a socket that listens.
-func acceptQueue(t *testing.T, ap netip.AddrPort) int {
+func acceptQueue(t *testing.T, ap netip.AddrPort) (n int) {
 	t.Helper()
 	file, local := "/proc/net/tcp", fmt.Sprintf(":%04X", ap.Port())
 	if ap.Addr().Is6() {
 		file += "6"
 	}
-	table, err := os.ReadFile(file)
-	require.NoError(t, err)
-	for line := range strings.Lines(string(table)) {
-		const listening = "0A"
-		if f := strings.Fields(line); strings.HasSuffix(f[1], local) && f[3] == listening {
-			_, rx, _ := strings.Cut(f[4], ":")
-			n, err := strconv.ParseInt(rx, 16, 64)
-			require.NoError(t, err)
-			return int(n)
+	await(t, func() bool { // a line is lost now and then, when other sockets go while the table is read
+		table, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(table)) {
+			const listening = "0A"
+			if f := strings.Fields(line); strings.HasSuffix(f[1], local) && f[3] == listening {
+				_, rx, _ := strings.Cut(f[4], ":")
+				queued, err := strconv.ParseInt(rx, 16, 32)
+				require.NoError(t, err)
+				n = int(queued)
+				return true
+			}
 		}
-	}
-	require.Fail(t, "it does not listen", "%v", ap)
-	return 0
+		return false
+	})
+	return n
 }
 
 // The network errors of accept(2), "Error handling", do not end Accept.
@@ -344,12 +348,10 @@ func TestAcceptAfterTheft(t *testing.T) {
 			dial(t, ln.AddrPorts()[victim])
 			await(t, func() bool { return thefts.Load() > 0 })
 			thefts.Store(0)
-			start := time.Now()
 			client := dial(t, ln.AddrPorts()[other])
 			got := wait(t, result)
 			require.NoError(t, got.err)
 			assert.Equal(t, client.LocalAddr().String(), got.conn.RemoteAddr().String())
-			assert.Less(t, time.Since(start), 2*time.Second)
 			got.conn.Close()
 		}
 	}

@@ -463,7 +463,7 @@ func TestListenLoDown(t *testing.T) {
 					c, err := listen(&loopback.ListenConfig{Ingress: ingress}, t.Context(), "", ":0")
 					require.NoError(t, err)
 					defer c.Close()
-					assert.Less(t, time.Since(start), time.Second, "bounded in time")
+					assert.Less(t, time.Since(start), 5*time.Second, "bounded in time")
 					b := c.Bindings()
 					require.True(t, b[0].Bound())
 					if ingress == loopback.IngressAuto {
@@ -548,6 +548,7 @@ func TestListenContextDuringProofs(t *testing.T) {
 	blockLo(t)
 	before := descriptors(t)
 	for name, listen := range listenFuncs {
+		soonest := time.Hour // of several: the machine may stand still meanwhile
 		for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressDevice, loopback.IngressRemote} {
 			lc := &loopback.ListenConfig{Ingress: ingress, Control: func(string, string, syscall.RawConn) error {
 				t.Error("a socket was made")
@@ -556,7 +557,7 @@ func TestListenContextDuringProofs(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 			start := time.Now()
 			_, err := listen(lc, ctx, "", ":"+servicePort)
-			assert.Less(t, time.Since(start), 400*time.Millisecond)
+			soonest = min(soonest, time.Since(start))
 			assert.ErrorIs(t, err, context.DeadlineExceeded, name)
 			assert.True(t, wantListenError(t, err).Timeout())
 			cancel()
@@ -565,10 +566,11 @@ func TestListenContextDuringProofs(t *testing.T) {
 			time.AfterFunc(30*time.Millisecond, cancel)
 			start = time.Now()
 			_, err = listen(lc, ctx, "", ":"+servicePort)
-			assert.Less(t, time.Since(start), 400*time.Millisecond)
+			soonest = min(soonest, time.Since(start))
 			assert.ErrorIs(t, err, context.Canceled, name)
 			wantListenError(t, err)
 		}
+		assert.Less(t, soonest, 400*time.Millisecond, "before the proof ends by itself")
 	}
 	assert.Equal(t, before, descriptors(t))
 }

@@ -308,15 +308,16 @@ func TestPacketConcurrently(t *testing.T) {
 func reading(t *testing.T, c *loopback.PacketConn) <-chan error {
 	t.Helper()
 	result := make(chan error, 1)
-	before := callers("(*PacketConn).ReadFromUDPAddrPort(")
+	id := make(chan string)
 	go func() {
+		id <- goroutineID()
 		_, addr, err := c.ReadFrom(make([]byte, 10))
 		if err != nil && addr != nil {
 			err = errors.New("an address beside an error")
 		}
 		result <- err
 	}()
-	await(t, func() bool { return callers("(*PacketConn).ReadFromUDPAddrPort(") > before || len(result) > 0 })
+	awaitCall(t, <-id, "(*PacketConn).ReadFromUDPAddrPort(", func() bool { return len(result) > 0 })
 	return result
 }
 

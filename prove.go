@@ -71,6 +71,9 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 				return g, fmt.Errorf("not proved, nothing gets through: %w", all), nil
 			}
 		}
+		if set && timedOut(err) && ended(ctx) == nil { // yet something gets through: the machine may have stood still
+			g, set, err = try(rung)
+		}
 		switch {
 		case err == nil && rung == IngressRemote && note != nil:
 			return g, fmt.Errorf("a neighbour could forge a loopback address if routing let it in: %w", note), nil

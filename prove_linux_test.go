@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -57,6 +58,33 @@ func TestProofOfMultipathListener(t *testing.T) {
 		assert.Equal(t, loopback.IngressCheck, ln.Bindings()[0].Ingress)
 		assert.NoError(t, ln.Bindings()[0].Err)
 		ln.Close()
+	}
+}
+
+// A proof that was late, as on a machine that stood still meanwhile, is made
+// again: it says nothing about the rung.
+func TestProofIsLate(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	needNFT(t)
+	for name, listen := range listenFuncs {
+		for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote} {
+			// The first packet is dropped: TCP sends another after a second.
+			if out, err := exec.Command("nft", "table inet late { chain in { type filter hook input priority 0; iif lo quota until 65 bytes drop; }; }").CombinedOutput(); err != nil {
+				t.Skipf("needs quotas of nf_tables: %v %s", err, out)
+			}
+			c, err := listen(&loopback.ListenConfig{Ingress: ingress}, t.Context(), "4", ":0")
+			run(t, "nft", "delete table inet late")
+			require.NoError(t, err, "%s %v", name, ingress)
+			if ingress == loopback.IngressAuto {
+				ingress = loopback.IngressDevice
+			}
+			assert.Equal(t, ingress, c.Bindings()[0].Ingress, name)
+			assert.NoError(t, c.Bindings()[0].Err, name)
+			c.Close()
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -367,7 +368,7 @@ func TestResolveNamespace(t *testing.T) {
 				}
 				assert.Contains(t, s.Text, tt.text)
 				assert.True(t, strings.HasPrefix(s.Text, res.Name+": "+res.Verdict+"  "), s.Text)
-				assert.Less(t, s.Took, 5*time.Second)
+				assert.Less(t, s.Took, patience)
 			})
 		}
 	}
@@ -492,7 +493,7 @@ func TestResolveLoopbackDown(t *testing.T) {
 		assert.Equal(t, "127.0.0.1", s.Listened)
 		assert.Contains(t, s.Text, "the interface lo is down")
 		assert.Contains(t, s.Text, "fix: ip link set lo up")
-		assert.Less(t, s.Took, 3*time.Second)
+		assert.Less(t, s.Took, patience)
 	}
 	for _, resolver := range []string{"go", "cgo"} {
 		s := resolveAfresh(t, resolver, "localhost")
@@ -568,7 +569,7 @@ func TestResolveHostsFile(t *testing.T) {
 			} else {
 				assert.Empty(t, s.findings())
 			}
-			assert.Less(t, s.Took, 5*time.Second)
+			assert.Less(t, s.Took, patience)
 			assert.Less(t, s.MaxRSS, int64(128<<10))
 		})
 	}
@@ -583,7 +584,10 @@ func TestResolveHostsUnreadable(t *testing.T) {
 	startEtc(t, hostsBoth)
 	run(t, "ip", "link", "set", "lo", "up")
 	require.NoError(t, os.Chmod("/etc/hosts", 0))
-	// Without CAP_DAC_OVERRIDE, root is like any other user.
+	// Without CAP_DAC_OVERRIDE, root is like any other user: a child of this
+	// thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	for _, capability := range []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH} {
 		require.NoError(t, unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0))
 	}
