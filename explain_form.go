@@ -116,7 +116,7 @@ func readLeniently(text, clean, form string) (r hostReading, ok bool) {
 		}
 		hosts = append(hosts, text)
 	} else {
-		for _, s := range slices.Compact([]string{clean, text}) {
+		for _, s := range slices.Compact([]string{clean, strings.TrimFunc(text, isBlank)}) {
 			hosts = append(hosts, hostsOf(s, form)...)
 		}
 	}
@@ -168,7 +168,7 @@ func hostsOf(s, form string) (hosts []string) {
 	}
 	for _, authority := range authoritiesAt(path) {
 		for _, host := range hostsInAuthority(authority) {
-			if readHost(host).addr.IsValid() || IsName(host) || !isASCII(host) {
+			if plain := unescape(host); readHost(plain).addr.IsValid() || IsName(plain) || !isASCII(plain) {
 				hosts = append(hosts, host)
 			}
 		}

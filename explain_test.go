@@ -170,6 +170,7 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"http:\\\\8.8.8.8\\", "url", false, false, "8.8.8.8", no},
 		{"ht\ntp://127.0.0.1/", "url", false, false, "127.0.0.1", maybe},
 		{"  http://127.0.0.1/", "url", false, false, "127.0.0.1", maybe},
+		{" http://8.8.8.8/", "url", false, false, "8.8.8.8", no},
 		{"http:127.0.0.1", "url", false, false, "127.0.0.1", maybe},
 		{"http:8.8.8.8", "url", false, false, "8.8.8.8", no},
 		{"\\\\127.0.0.1\\share", "url", false, false, "127.0.0.1", maybe},
@@ -193,6 +194,7 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"gopher:///127.0.0.1/", "url", false, false, "127.0.0.1", maybe}, // curl
 		{"gopher:///u@foo.localhost:70/", "url", false, false, "", maybe},
 		{"gopher:///127.0.0.1\\x", "url", false, false, "127.0.0.1", maybe},
+		{"gopher:///127%2e1/", "url", false, false, "127.0.0.1", maybe},
 		{"gopher:///8.8.8.8/", "url", false, false, "8.8.8.8", no},
 		{"unix:///var/run/service", "url", false, false, "", no},
 		{"http://[::ffff:0177.0.0.1]/", "url", false, false, "127.0.0.1", maybe},
