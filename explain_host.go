@@ -29,6 +29,11 @@ func readHost(host string) hostReading {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		r.strict, r.addr = true, addr.Unmap()
 		r.reach, r.why = reachAddr(addr)
+		if r.reach == ReachNo && len(host) <= len("%xx")*maxAddr6 {
+			if plain := unescape(host); plain != host && isASCII(plain) && readHost(plain).reach != ReachNo {
+				r.reach, r.why = ReachMaybe, "is an address with a zone, but Chromium takes the percent sign for an escape, and reads "+quote(plain)
+			}
+		}
 		return r
 	}
 	if (validName(host) || host == ".") && !endsInNumber(host) {

@@ -63,6 +63,8 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"224.0.0.1", "addr", true, false, "224.0.0.1", no},
 		{"255.255.255.255", "addr", true, false, "255.255.255.255", no},
 		{"::1:80", "addr", true, false, "::1:80", no},
+		{"2001:db8::1%31", "addr", true, false, "2001:db8::1%31", no},
+		{"::ffff:12%37.0.0.1", "addr", true, false, "::ffff:12%37.0.0.1", maybe}, // 127 in Chromium
 		{"2002:7f00:1::", "addr", true, false, "2002:7f00:1::", maybe},
 		{"2002:8000:1::", "addr", true, false, "2002:8000:1::", no},
 		{"fe80::5efe:127.0.0.1", "addr", true, false, "fe80::5efe:127.0.0.1", maybe},
@@ -144,6 +146,7 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"[]:80", "hostport", true, false, "", yes},
 		{"[::1]80", "addr", false, false, "::1", maybe},
 		{"[::ffff:127.0.0.1]:80", "hostport", true, true, "127.0.0.1", yes},
+		{"[::ffff:12%37.0.0.1]:80", "hostport", true, false, "::ffff:12%37.0.0.1", maybe},
 		{"[::2]:80", "hostport", true, false, "::2", no},
 		{"[fe80::1%lo]:80", "hostport", true, false, "fe80::1%lo", maybe},
 		{":", "hostport", true, false, "", yes},
@@ -242,7 +245,7 @@ func TestExplainHugeInput(t *testing.T) {
 	const size = 1 << 20
 	for _, part := range []string{"a", "a.", "1", "0", "1.", ":", "0:", "[", "[]", "%", "%25", "%2525", "/", "@", " ", "\t", "\x00", "\xff", "http:", "::1%"} {
 		long := strings.Repeat(part, size/len(part))
-		for _, around := range []string{"*", "http://*/", "http://127.0.0.1/*", "[*]:80", "::1%*", "*:80", "http://127.0.0.1:*"} {
+		for _, around := range []string{"*", "http://*/", "http://127.0.0.1/*", "[*]:80", "::1%*", "2001:db8::1%*", "*:80", "http://127.0.0.1:*"} {
 			text := strings.Replace(around, "*", long, 1)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
