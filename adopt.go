@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 )
 
@@ -14,7 +15,7 @@ import (
 // nothing was adopted, and all stay open; otherwise the Listener closes them.
 //
 // A listener of another network namespace serves the loopback interface of
-// that one. What cannot be proved about it here, its Binding says.
+// that one. Nothing can be proved about it here, and its Binding says so.
 //
 // No option is set on them, since another process may share them. So
 // IngressAuto means IngressCheck, then IngressRemote, and IngressDevice is an
@@ -38,6 +39,7 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 	if err != nil {
 		return nil, adoptError(nil, err)
 	}
+	here := namespace()
 	var socks []tcpSock
 	var bindings []Binding
 	var has4, has6 bool
@@ -60,9 +62,13 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 			return nil, adoptError(ln, fmt.Errorf("%w: it does not listen", ErrNotLoopback))
 		}
 		addr := info.local.Addr()
-		g, note, err := choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath))
-		if missing(err) { // here; the listener is of another namespace
-			g, note, err = gate{rung: rungs[0], loop: lo, v6: addr.Is6()}, fmt.Errorf("not proved: %w", err), nil
+		rehearse := rehearseTCP(info.multipath)
+		if here != 0 && info.netns != here { // clients come in by another way there
+			rehearse = func(context.Context, gate, netip.Addr) (func() error, error) { return nil, errElsewhere }
+		}
+		g, note, err := choose(context.Background(), rungs, lo, addr, rehearse)
+		if missing(err) || errors.Is(err, errElsewhere) {
+			note, err = fmt.Errorf("not proved: %w", err), nil
 		}
 		if err != nil {
 			return nil, adoptError(ln, err)
@@ -80,6 +86,8 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 	}
 	return l, nil
 }
+
+var errElsewhere = errors.New("loopback: the socket is of another network namespace")
 
 func adoptError(ln net.Listener, err error) error {
 	if op, ok := err.(*net.OpError); ok { // of Verify

@@ -27,13 +27,8 @@ func findLoop() (loop, error) {
 // askForLoop asks for the one interface, which takes microseconds however
 // many there are: netdevice(7).
 func askForLoop() (loop, bool) {
-	fd := -1
-	for _, family := range []int{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6} { // a sandbox may lack some
-		if fd, _ = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); fd >= 0 {
-			break
-		}
-	}
-	if fd < 0 {
+	fd, err := anySocket()
+	if err != nil {
 		return loop{}, false
 	}
 	defer unix.Close(fd)
@@ -48,6 +43,28 @@ func askForLoop() (loop, bool) {
 	}
 	flags := ifr.Uint16()
 	return loop{name, loopbackIndex, flags&unix.IFF_UP != 0}, flags&unix.IFF_LOOPBACK != 0
+}
+
+// anySocket makes a socket that is good for questions only, of a family that a
+// sandbox has left.
+func anySocket() (fd int, err error) {
+	for _, family := range []int{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6} {
+		if fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil {
+			break
+		}
+	}
+	return fd, err
+}
+
+// namespace returns what socketInfo has as netns, for the calling thread.
+func namespace() uint64 {
+	fd, err := anySocket()
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	cookie, _ := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return cookie
 }
 
 // available returns why this machine does not have the rung.

@@ -15,6 +15,7 @@ func openings(fd handle, s *socketInfo) error {
 		return os.NewSyscallError("getsockopt SO_PROTOCOL", err)
 	}
 	s.multipath = protocol == unix.IPPROTO_MPTCP
+	s.netns, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE) // since Linux 5.14
 	transparent, err := isTransparent(fd, s.multipath)
 	if err != nil {
 		return os.NewSyscallError("getsockopt IP_TRANSPARENT", err)

@@ -31,7 +31,8 @@ type rehearsal func(ctx context.Context, g gate, addr netip.Addr) (trip func() e
 // through at all, rung or no rung, or no port is left to try it on, nothing can
 // be proved: then it is the first rung that can be set, and the note says that.
 //
-// A result for which missing holds says that this machine has no such address.
+// A result for which missing holds says that this machine has no such address;
+// g has the rung at which that came out.
 func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehearse rehearsal) (g gate, note, err error) {
 	down := lo.index != 0 && !lo.up
 	bound := proofTime
@@ -81,8 +82,8 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 			return g, note, nil
 		case ended(ctx) != nil:
 			return gate{}, nil, ended(ctx)
-		case exhausted(err), !set && missing(err):
-			return gate{}, nil, err
+		case exhausted(err), !set && (missing(err) || errors.Is(err, errElsewhere)):
+			return g, nil, err
 		case !set && failedAt(err, "bind"): // all ports are in use, or a sandbox allows some only
 			return g, fmt.Errorf("not proved, no port can be had for it: %w", err), nil
 		}

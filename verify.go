@@ -70,6 +70,7 @@ type socketInfo struct {
 	datagram  bool
 	listening bool
 	multipath bool   // MPTCP
+	netns     uint64 // what tells its network namespace from others; 0 where the kernel does not say
 	why       string // it is not loopback and nothing else; "" if it is
 }
 
