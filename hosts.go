@@ -129,7 +129,10 @@ func (h *hostsFile) parseLine(n int, line []byte, name string, cut int) {
 	case bom:
 		e.lost = lost{why: "a byte order mark stands before the address", fix: "save the file without it"}
 	case !exact:
-		e.lost = lost{why: "with a final dot it is another name", fix: "write it in both ways, or in one"}
+		e.lost = lost{why: "with a final dot it is another name", fix: "write it there without the dot"}
+		if strings.HasSuffix(name, ".") {
+			e.lost.fix = "ask for it without the dot, or write the dot there, too"
+		}
 	case cut > 0:
 		e.lost = lost{
 			why:  fmt.Sprintf("package net reads no further than line %d, which is longer than 64 KiB", cut),

@@ -65,32 +65,37 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 	}
 	name, failure := res.Name, l.failed()
 	inHosts := hosts.has(l.server == "")
+	down := loopbackDown()
+	have := [2]bool{hasFamily(ctx, IPv4()), hasFamily(ctx, IPv6())}
+	want := have // the families that the name should have
+	if down != "" || have == [2]bool{} {
+		want = [2]bool{true, true}
+	}
 
 	if len(foreign) > 0 {
 		is := "is " + addrsOf(foreign) + ", not loopback"
 		if addrsOf(foreign) == name {
 			is = "is not loopback"
 		}
-		res.find(VerdictNotLoopback, LevelError, sourcesOf(foreign), res.fixForeign(foreign, hosts),
+		res.find(VerdictNotLoopback, LevelError, sourcesOf(foreign), res.fixForeign(foreign, hosts, want),
 			"%s %s%s", name, is, res.consequence())
 	}
 	if IsName(name) && len(unknown) > 0 && (!inHosts || l.answerer != "" || slices.ContainsFunc(unknown, func(a Answer) bool { return !Is(a.Addr) })) {
-		res.fromDNS(len(foreign) == 0, hosts, l)
+		res.fromDNS(len(foreign) == 0, hosts, want, l)
 	}
 	switch {
 	case failure != nil:
-		res.find(VerdictLookupFailed, LevelWarn, "resolver", fixHosts(hosts, name, true, true), "the lookup failed: %v", failure)
+		res.find(VerdictLookupFailed, LevelWarn, "resolver", fixHosts(hosts, name, want), "the lookup failed: %v", failure)
 	case len(res.Answers) == 0:
-		res.find(VerdictMissing, LevelWarn, "resolver", fixHosts(hosts, name, true, true), "%s has no address here", name)
+		res.find(VerdictMissing, LevelWarn, "resolver", fixHosts(hosts, name, want), "%s has no address here", name)
 	}
-	down := loopbackDown()
 	if len(unreachable) > 0 {
 		level, fix := LevelWarn, "let the firewall pass what goes through the loopback interface"
 		if !usable {
 			level = LevelError
 		}
 		if unreachable[0].Addr == broadcast4 {
-			fix = res.fixForeign(unreachable[:1], hosts)
+			fix = res.fixForeign(unreachable[:1], hosts, want)
 		}
 		if down != "" {
 			fix = fixDown(down)
@@ -112,12 +117,12 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 		}
 		res.find(verdict, level, sourcesOf(failed), fix, "%s cannot be bound: %v%s", addrsOf(failed), failed[0].Bind, whyDown(down))
 	}
-	if !isAddress(name) && loopback && failure == nil && has[0] != has[1] && hasFamily(ctx, IPv4()) && hasFamily(ctx, IPv6()) {
+	if !isAddress(name) && loopback && failure == nil && has[0] != has[1] && have[0] && have[1] {
 		if has[0] {
-			res.find(VerdictIPv4Only, LevelWarn, sourcesOf(res.Answers), fixHosts(hosts, name, false, true),
+			res.find(VerdictIPv4Only, LevelWarn, sourcesOf(res.Answers), fixOneFamily(hosts, name, [2]bool{1: true}),
 				"%s has no IPv6 address, but this machine has ::1", name)
 		} else {
-			res.find(VerdictIPv6Only, LevelWarn, sourcesOf(res.Answers), fixHosts(hosts, name, true, false),
+			res.find(VerdictIPv6Only, LevelWarn, sourcesOf(res.Answers), fixOneFamily(hosts, name, [2]bool{0: true}),
 				"%s has no IPv4 address, but this machine has 127.0.0.1", name)
 		}
 	}
@@ -134,7 +139,7 @@ func (res *Resolution) find(verdict Verdict, level Level, evidence, fix, format 
 
 // fromDNS finds that answers for a localhost name did not come from the hosts
 // file, unless it is known that the system made them up itself.
-func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsFile, l lookups) {
+func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsFile, want [2]bool, l lookups) {
 	level, whence := LevelError, "a DNS server"
 	switch local := localResolver(); {
 	case l.server != "" || l.answerer != "":
@@ -145,7 +150,7 @@ func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsFile, l lookups) {
 	default:
 		level, whence = LevelInfo, local+", or else from a DNS server"
 	}
-	res.find(VerdictFromDNS, level, "resolver", fixHosts(hosts, res.Name, true, true), "%s comes from %s, not from the hosts file", res.Name, whence)
+	res.find(VerdictFromDNS, level, "resolver", fixHosts(hosts, res.Name, want), "%s comes from %s, not from the hosts file", res.Name, whence)
 }
 
 // localResolver returns the part of the system that answers for localhost
@@ -211,18 +216,30 @@ func (res *Resolution) consequence() string {
 	return "; net.Listen binds " + res.Listen.String() + ", which others can reach"
 }
 
-func (res *Resolution) fixForeign(foreign []Answer, hosts *hostsFile) string {
+// fixForeign returns how to get rid of answers, and what to have instead.
+func (res *Resolution) fixForeign(answers []Answer, hosts *hostsFile, want [2]bool) string {
 	var lines []string
-	for _, a := range foreign {
+	for _, a := range answers {
 		if n, ok := strings.CutPrefix(a.Source, "hosts:"); ok {
 			lines = append(lines, n)
 		}
 	}
-	add := fixHosts(hosts, res.Name, true, true)
 	if len(lines) == 0 {
-		return add
+		return fixHosts(hosts, res.Name, want)
 	}
-	return fmt.Sprintf("take %s out of line %s of %s; %s", res.Name, strings.Join(lines, ", "), hosts.path, add)
+	fix := fmt.Sprintf("take %s out of %s of %s", res.Name, lineList(lines), hosts.path)
+	if put := putHosts(hosts, res.Name, want); put != "" {
+		fix += "; " + put
+	}
+	return fix
+}
+
+// lineList returns "line 1" or "lines 1, 2".
+func lineList(numbers []string) string {
+	if len(numbers) == 1 {
+		return "line " + numbers[0]
+	}
+	return "lines " + strings.Join(numbers, ", ")
 }
 
 // remarkHosts finds what is wrong with the hosts file, as far as it concerns
@@ -247,38 +264,46 @@ func (res *Resolution) remarkHosts(hosts *hostsFile) {
 			}
 		}
 		res.find(VerdictHostsFile, LevelWarn, strings.Join(evidence, ", "), e.lost.fix,
-			"%s is not found in line %s of %s: %s", res.Name, strings.Join(lines, ", "), hosts.path, e.lost.why)
+			"%s is not found in %s of %s: %s", res.Name, lineList(lines), hosts.path, e.lost.why)
 	}
 }
 
-// fixHosts returns the advice to give name its loopback addresses of the
-// families that are asked for: in the hosts file, unless they are there.
-func fixHosts(hosts *hostsFile, name string, v4, v6 bool) string {
+// fixHosts returns how to give name its loopback addresses of the families that
+// are wanted, IPv4 and IPv6.
+func fixHosts(hosts *hostsFile, name string, want [2]bool) string {
 	if isAddress(name) { // nobody looks it up
 		return "use 127.0.0.1 or ::1, if it is to be loopback"
 	}
-	var lines []string
-	for _, want := range []struct {
-		addr netip.Addr
-		put  bool
-	}{{IPv4(), v4}, {IPv6(), v6}} {
-		if _, there := hosts.find(want.addr, false); want.put && !there {
-			lines = append(lines, fmt.Sprintf("`%v %s`", want.addr, name))
-		}
-	}
-	switch {
-	case len(lines) > 0:
-		fix := "put " + strings.Join(lines, " and ") + " into " + hosts.path
-		if !IsName(name) {
-			fix += ", if it is to be loopback"
-		}
-		return fix
-	case runtime.GOOS == "windows":
-		return ""
-	case v4 != v6 && !dnsFirst(): // by default the GNU C library reads one line of a name: host.conf(5)
-		return "put `multi on` into /etc/host.conf"
+	if put := putHosts(hosts, name, want); put != "" || runtime.GOOS == "windows" {
+		return put
 	}
 	return "name files before dns in the hosts line of /etc/nsswitch.conf"
+}
+
+// fixOneFamily is fixHosts where another lookup of name succeeded.
+func fixOneFamily(hosts *hostsFile, name string, want [2]bool) string {
+	if putHosts(hosts, name, want) == "" && runtime.GOOS == "linux" && !dnsFirst() {
+		return "put `multi on` into /etc/host.conf" // or the GNU C library reads one line of a name: host.conf(5)
+	}
+	return fixHosts(hosts, name, want)
+}
+
+// putHosts returns what to put into the hosts file, "" if it is there.
+func putHosts(hosts *hostsFile, name string, want [2]bool) string {
+	var lines []string
+	for fam, addr := range []netip.Addr{IPv4(), IPv6()} {
+		if _, there := hosts.find(addr, false); want[fam] && !there {
+			lines = append(lines, fmt.Sprintf("`%v %s`", addr, name))
+		}
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	put := "put " + strings.Join(lines, " and ") + " into " + hosts.path
+	if !IsName(name) {
+		put += ", if it is to be loopback"
+	}
+	return put
 }
 
 // isAddress reports whether name is an address to package net or, as 127.1 is,

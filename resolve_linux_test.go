@@ -255,10 +255,11 @@ func TestResolveNamespace(t *testing.T) {
 		{name: "final dot in the file", hosts: "127.0.0.1 localhost.\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
 			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1",
 				[]string{fromDNS, "warn HOSTS-FILE hosts:1"}},
-			text: "final dot"},
+			text: "with a final dot it is another name (hosts:1)\n  fix: write it there without the dot\n"},
 		{name: "final dot asked", lookup: "localhost.", hosts: hostsBoth, zone: map[string]string{"localhost": "192.0.2.66"},
 			want: want{"NOT-LOOPBACK", []string{"192.0.2.66 resolver - -"}, "192.0.2.66", "",
-				[]string{"error NOT-LOOPBACK resolver", fromDNS, "warn HOSTS-FILE hosts:1, hosts:2"}}},
+				[]string{"error NOT-LOOPBACK resolver", fromDNS, "warn HOSTS-FILE hosts:1, hosts:2"}},
+			text: "not found in lines 1, 2 of /etc/hosts: with a final dot it is another name (hosts:1, hosts:2)\n  fix: ask for it without the dot"},
 		{name: "final dot in both", lookup: "localhost.", hosts: "127.0.0.1 localhost.\n::1 localhost.\n",
 			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "mapped", hosts: "::ffff:127.0.0.1 localhost\n::1 localhost\n",
@@ -277,7 +278,11 @@ func TestResolveNamespace(t *testing.T) {
 		{name: "LAN", hosts: hostsBoth + "192.0.2.2 localhost\n",
 			want: want{"NOT-LOOPBACK", []string{ok6, ok4, "192.0.2.2 hosts:3 - -"}, "::1 127.0.0.1 192.0.2.2", "127.0.0.1",
 				[]string{"error NOT-LOOPBACK hosts:3"}},
-			text: "take localhost out of line 3 of /etc/hosts"},
+			text: "fix: take localhost out of line 3 of /etc/hosts\n"},
+		{name: "two of the LAN", hosts: "192.0.2.2 localhost\n192.0.2.3 localhost\n",
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.2 hosts:1 - -", "192.0.2.3 hosts:2 - -"}, "192.0.2.2 192.0.2.3", "",
+				[]string{"error NOT-LOOPBACK hosts:1, hosts:2"}},
+			text: "fix: take localhost out of lines 1, 2 of /etc/hosts; put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts\n"},
 		{name: "LAN only", hosts: "192.0.2.2 localhost\n",
 			want: want{"NOT-LOOPBACK", []string{"192.0.2.2 hosts:1 - -"}, "192.0.2.2", "", []string{"error NOT-LOOPBACK hosts:1"}}},
 		{name: "this machine's own address", hosts: "198.51.100.7 localhost\n",
@@ -405,6 +410,11 @@ func TestResolveIPv6Off(t *testing.T) {
 	s := resolveAfresh(t, "go", "localhost")
 	assert.Equal(t, "OK", s.Resolution.Verdict, "a machine without IPv6 lacks none")
 	assert.Empty(t, s.findings())
+
+	writeEtc(t, "hosts", "0.0.0.0 localhost\n")
+	s = resolveAfresh(t, "go", "localhost")
+	assert.Contains(t, s.Text, "fix: take localhost out of line 1 of /etc/hosts; put `127.0.0.1 localhost` into /etc/hosts\n",
+		"and not what would not work")
 
 	writeEtc(t, "hosts", "::1 localhost\n")
 	s = resolveAfresh(t, "go", "localhost")
