@@ -113,6 +113,21 @@ func TestProofInSandbox(t *testing.T) {
 	}
 }
 
+// A sandbox that forbids a family says so: it is neither missing, as another
+// may have its port, nor is a rung unsupported.
+func TestProofWithoutFamily(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	filterSyscall(t, unix.SYS_SOCKET, 0, unix.AF_INET6, unix.EPERM)
+	for name, listen := range listenFuncs {
+		_, err := listen(new(loopback.ListenConfig), t.Context(), "", ":"+servicePort)
+		wantErrno(t, err, unix.EPERM, "[::1]:"+servicePort)
+		assert.NotErrorIs(t, err, errors.ErrUnsupported, name)
+	}
+}
+
 // A client that routing gives a link-local address is known by it, though the
 // accepting end has it with a zone: it gets through, and is refused.
 func TestProofFromLinkLocal(t *testing.T) {
