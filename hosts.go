@@ -21,7 +21,7 @@ const (
 // A hostsFile is what the hosts file says about one name.
 type hostsFile struct {
 	path    string
-	entries []hostsEntry // in the order of the file
+	entries []hostsEntry // in the order of the file, no two alike but for their lines
 	tooBig  bool         // there is more of it than maxHosts, and package net would read all of it
 	err     error        // it cannot be read
 }
@@ -140,7 +140,10 @@ func (h *hostsFile) parseLine(n int, line []byte, name string, cut int) {
 			libc: true,
 		}
 	}
-	h.entries = append(h.entries, e)
+	said := func(o hostsEntry) bool { return o.addr == e.addr && o.lost == e.lost }
+	if !slices.ContainsFunc(h.entries, said) { // a file may say it a thousand times
+		h.entries = append(h.entries, e)
+	}
 }
 
 // hostsField returns the first field of a line of the hosts file, and the rest.

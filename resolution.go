@@ -249,7 +249,7 @@ func (res *Resolution) remarkHosts(hosts *hostsFile) {
 		res.find(VerdictHostsFile, LevelWarn, hosts.path, "make it a file that everybody can read", "the hosts file cannot be read: %v", hosts.err)
 	}
 	if hosts.tooBig {
-		res.find(VerdictHostsFile, LevelWarn, hosts.path, "make it smaller", "only the first %d MiB of the hosts file were read", maxHosts>>20)
+		res.find(VerdictHostsFile, LevelWarn, hosts.path, fixTooBig, "only the first %d MiB of the hosts file were read", maxHosts>>20)
 	}
 	for i, e := range hosts.entries {
 		same := func(o hostsEntry) bool { return o.lost == e.lost }
@@ -274,11 +274,16 @@ func fixHosts(hosts *hostsFile, name string, want [2]bool) string {
 	if isAddress(name) { // nobody looks it up
 		return "use 127.0.0.1 or ::1, if it is to be loopback"
 	}
+	if hosts.tooBig {
+		return fixTooBig
+	}
 	if put := putHosts(hosts, name, want); put != "" || runtime.GOOS == "windows" {
 		return put
 	}
 	return "name files before dns in the hosts line of /etc/nsswitch.conf"
 }
+
+const fixTooBig = "make it smaller"
 
 // fixOneFamily is fixHosts where another lookup of name succeeded.
 func fixOneFamily(hosts *hostsFile, name string, want [2]bool) string {
