@@ -256,7 +256,7 @@ func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsFile)
 		l.server = *s
 	} else if dnsFirst() { // the C library does not say whom it asked
 		asking := &net.Resolver{PreferGo: true, Dial: watched}
-		asking.LookupIPAddr(ctx, name)
+		_, _ = asking.LookupIPAddr(ctx, name) // for what watched sees
 	}
 	if s := answerer.Load(); s != nil {
 		l.answerer = *s
