@@ -87,6 +87,17 @@ func (s *stage) nat(t *testing.T, family string, pre, in string) {
 		"chain in { type nat hook input priority 100; "+in+"; }\n}\n")
 }
 
+// rewrite makes the host change what comes in over the wire for the service,
+// by rules of both families, when it has been routed.
+func (s *stage) rewrite(t *testing.T, rule4, rule6 string) {
+	t.Helper()
+	needNFT(t)
+	for family, rule := range map[string]string{"ip": rule4, "ip6": rule6} {
+		s.host.run(t, "nft", "table "+family+" rewrite {\n"+
+			"chain in { type filter hook input priority 0; iifname wire udp dport "+servicePort+" "+rule+"; }\n}\n")
+	}
+}
+
 // needNFT skips the test where rules for packets cannot be made.
 func needNFT(t *testing.T) {
 	t.Helper()
@@ -397,6 +408,26 @@ func TestIngress(t *testing.T) {
 			},
 		},
 		{
+			name: "rewritten after routing", // which so has no say
+			setup: func(t *testing.T, s *stage) {
+				s.rewrite(t, "ip daddr set 127.0.0.1", "ip6 daddr set ::1")
+			},
+			attacks: []attack{ // TCP fails, as its answers find no way back
+				{"udp", "10.0.0.2", "10.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "fd00::2", "fd00::1", "::1", anyOnly},
+			},
+		},
+		{
+			name: "rewritten after routing, the source too",
+			setup: func(t *testing.T, s *stage) {
+				s.rewrite(t, "ip daddr set 127.0.0.1 ip saddr set 127.0.0.5", "ip6 daddr set ::1 ip6 saddr set ::1")
+			},
+			attacks: []attack{
+				{"udp", "10.0.0.2", "10.0.0.1", "127.0.0.1", remoteToo},
+				{"udp", "fd00::2", "fd00::1", "::1", remoteToo},
+			},
+		},
+		{
 			name: "another address on lo", // reaches wildcards that are bound to lo, not 127.0.0.1
 			setup: func(t *testing.T, s *stage) {
 				s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
@@ -485,6 +516,24 @@ func TestIngress(t *testing.T) {
 				s.host.run(t, "ip", "link", "set", "lo", "down")
 				s.host.run(t, "ip", "link", "set", "lo", "name", "inner")
 				s.host.run(t, "ip", "link", "set", "inner", "up")
+			},
+			attacks: []attack{
+				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
+			},
+		},
+		{
+			name: "lo renamed, and the wire called lo",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.run(t, "ip", "link", "set", "lo", "down")
+				s.host.run(t, "ip", "link", "set", "lo", "name", "inner")
+				s.host.run(t, "ip", "link", "set", "inner", "up")
+				s.host.run(t, "ip", "link", "set", "wire", "down")
+				s.host.run(t, "ip", "link", "set", "wire", "name", "lo")
+				s.host.run(t, "ip", "link", "set", "lo", "up")
+				s.host.run(t, "ip", "addr", "replace", "fd00::1/64", "dev", "lo", "nodad")
+				s.host.routeLocalnet(t, "lo")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
