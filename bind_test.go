@@ -227,8 +227,12 @@ func TestListenBadInput(t *testing.T) {
 func TestListenServiceName(t *testing.T) {
 	skipWithoutSockets(t)
 	ln, err := loopback.Listen("tcp", "127.0.0.1:http-alt")
-	if err != nil && (errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), "unknown port")) {
-		t.Skipf("cannot be had here: %v", err)
+	if err != nil {
+		other, err := net.Listen("tcp", "127.0.0.1:http-alt")
+		if err != nil {
+			t.Skipf("package net cannot have it here: %v", err)
+		}
+		other.Close()
 	}
 	require.NoError(t, err)
 	defer ln.Close()

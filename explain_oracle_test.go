@@ -149,8 +149,9 @@ func askLibc(t *testing.T, texts []string) (answers []found) {
 
 // askProgram runs a program that reads and writes JSON.
 func askProgram(t *testing.T, in, out any, name string, args ...string) {
-	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("needs %s: %v", name, err)
+	// One that is there may be a stub that asks for its installation.
+	if out, err := exec.CommandContext(t.Context(), name, "--version").CombinedOutput(); err != nil {
+		t.Skipf("needs %s: %v\n%s", name, err, out)
 	}
 	data, err := json.Marshal(in)
 	require.NoError(t, err)

@@ -256,7 +256,7 @@ func TestPredicatesAllocateNothing(t *testing.T) {
 		hosts = append(hosts, row.input)
 	}
 	for _, host := range hosts {
-		n := testing.AllocsPerRun(3, func() {
+		n := allocs(3, func() {
 			_ = loopback.IsName(host)
 			_ = loopback.IsHost(host)
 			_ = loopback.IsHostHeader(host)

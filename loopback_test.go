@@ -3,6 +3,7 @@ package loopback_test
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -296,12 +297,24 @@ func TestIsNetAddrOfSockets(t *testing.T) {
 	assert.False(t, loopback.IsNetAddr(unix.Addr()))
 }
 
+// allocs is testing.AllocsPerRun, but for what other goroutines allocate
+// meanwhile: the least of three counts.
+func allocs(runs int, f func()) float64 {
+	least := math.Inf(1)
+	for range 3 {
+		if least = min(least, testing.AllocsPerRun(runs, f)); least == 0 {
+			break
+		}
+	}
+	return least
+}
+
 func TestAddrsAllocateNothing(t *testing.T) {
 	tcp := &net.TCPAddr{IP: net.ParseIP("127.0.0.1"), Port: 80}
 	udp := &net.UDPAddr{IP: net.IPv6loopback}
 	ipnet := &net.IPNet{IP: net.IP{127, 0, 0, 1}, Mask: net.CIDRMask(8, 32)}
 	addrs := edgeAddrs()
-	assert.Zero(t, testing.AllocsPerRun(10, func() {
+	assert.Zero(t, allocs(10, func() {
 		for _, a := range addrs {
 			loopback.Is(a)
 			loopback.KindOf(a)

@@ -95,7 +95,7 @@ func TestRangeAllocs(t *testing.T) {
 		if what == "For long" {
 			want = 1 // the copy as bytes
 		}
-		assert.LessOrEqual(t, testing.AllocsPerRun(10, f), want, what)
+		assert.LessOrEqual(t, allocs(10, f), want, what)
 	}
 }
 
