@@ -40,7 +40,7 @@ func socketInfoOf(fd uintptr) (s socketInfo, err error) {
 	if err != nil {
 		return s, os.NewSyscallError("getsockopt SO_TYPE", err)
 	}
-	s.datagram = typ != syscall.SOCK_STREAM
+	s.datagram, s.raw = typ != syscall.SOCK_STREAM, typ == syscall.SOCK_RAW
 	listening, err := syscall.GetsockoptInt(h, syscall.SOL_SOCKET, soAcceptConn)
 	s.listening = err == nil && listening != 0
 	return s, openings(h, &s)

@@ -54,11 +54,14 @@ func Verify(c syscall.Conn) error {
 		return nil
 	}
 	op := &net.OpError{Op: "verify", Net: "socket", Err: err}
-	if s.local.IsValid() {
+	switch {
+	case !s.local.IsValid():
+	case s.raw:
+		op.Net, op.Addr = "ip", &net.IPAddr{IP: s.local.Addr().AsSlice()}
+	case s.datagram:
+		op.Net, op.Addr = "udp", net.UDPAddrFromAddrPort(s.local)
+	default:
 		op.Net, op.Addr = "tcp", net.TCPAddrFromAddrPort(s.local)
-		if s.datagram {
-			op.Net, op.Addr = "udp", net.UDPAddrFromAddrPort(s.local)
-		}
 	}
 	return op
 }
@@ -68,6 +71,7 @@ type socketInfo struct {
 	local     netip.AddrPort // unmapped; the zero value if it is no internet socket
 	peer      netip.AddrPort // unmapped; the zero value if not connected
 	datagram  bool
+	raw       bool // a datagram socket whose port is a protocol
 	listening bool
 	multipath bool   // MPTCP
 	netns     uint64 // what tells its network namespace from others; 0 where the kernel does not say

@@ -212,7 +212,12 @@ func TestVerifySockets(t *testing.T) {
 				}
 				require.ErrorIs(t, err, loopback.ErrNotLoopback, where)
 				assert.ErrorContains(t, err, tt.why)
-				assert.IsType(t, (*net.OpError)(nil), err)
+				op, ok := err.(*net.OpError)
+				require.True(t, ok, "%T", err)
+				if op.Addr != nil {
+					assert.Equal(t, map[int]string{stream: "tcp", dgram: "udp", unix.SOCK_RAW: "ip"}[tt.spec.typ], op.Net)
+					assert.True(t, strings.HasPrefix(op.Addr.Network(), op.Net))
+				}
 			}
 		})
 	}
