@@ -116,6 +116,7 @@ func TestAdopt(t *testing.T) {
 					at := given.Addr().(*net.TCPAddr).AddrPort()
 					at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 					assert.Equal(t, []netip.AddrPort{at}, ln.AddrPorts())
+					assert.Equal(t, at, ln.Addr().(*net.TCPAddr).AddrPort())
 					assert.True(t, b[0].Bound())
 					want := ingress
 					if ingress == loopback.IngressAuto {

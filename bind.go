@@ -68,7 +68,8 @@ type Binding struct {
 	Ingress Ingress        // the rung in force or, if not bound, the one that was to be; never IngressAuto
 
 	// Err says why the address is not bound or, if it is, why no stronger
-	// rung is in force. It is nil if there is nothing to say.
+	// rung is in force, or why this one is not proved to serve anybody. It is
+	// nil if there is nothing to say.
 	Err error
 
 	bound bool

@@ -93,7 +93,7 @@ func (l *Listener) reject(c *net.TCPConn, refusal error) {
 }
 
 // Addr returns the first of AddrPorts, a [*net.TCPAddr].
-func (l *Listener) Addr() net.Addr { return l.socks[0].Addr() }
+func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.socks[0].addrPort()) } // not a mapped one
 
 // AddrPorts returns what is bound: 127.0.0.1 before ::1, or in the order that
 // was given to Adopt.
