@@ -362,13 +362,13 @@ func tryLoopback(ctx context.Context, addr netip.Addr) (bind, connect Outcome) {
 		return bind, connect
 	}
 	defer ln.Close()
+	if ctx.Err() != nil {
+		return bind, connect
+	}
 	d := net.Dialer{Timeout: within(ctx, connectTimeout), KeepAlive: -1}
 	conn, err := d.DialContext(ctx, "tcp", ln.Addr().String())
-	switch {
-	case err == nil:
+	if err == nil {
 		conn.Close()
-	case ctx.Err() != nil:
-		return bind, connect // it was the caller who gave up
 	}
 	return bind, Outcome{Tried: true, Err: err}
 }

@@ -653,6 +653,26 @@ func TestLookupNetIPOverHTTP(t *testing.T) {
 	assert.Equal(t, "app.localhost:"+port, string(body))
 }
 
+// A connection that hangs until the context ends is no sign that all is well.
+func TestResolveContextConnecting(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in iif lo drop")
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	res, err := loopback.Resolve(ctx, "localhost")
+	require.NoError(t, err)
+	assert.Equal(t, loopback.VerdictUnreachable, res.Verdict)
+	for _, a := range res.Answers {
+		assert.True(t, a.Bind.OK())
+		assert.ErrorIs(t, a.Connect.Err, context.Canceled)
+		assert.Equal(t, "no answer", a.Connect.String())
+	}
+}
+
 // What is asked of a server that is silent ends with the context.
 func TestResolveContext(t *testing.T) {
 	if !inNamespace(t) {
