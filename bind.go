@@ -145,6 +145,9 @@ func (lc *ListenConfig) parse(ctx context.Context, transport, network, address s
 	if address != "" {
 		var err error
 		if host, service, err = net.SplitHostPort(address); err != nil {
+			if !IsHost(address) && !IsHostHeader(address) { // it is not the port alone that is wrong
+				err = fmt.Errorf("%s: %w: %w", quote(address), ErrNotLoopback, err)
+			}
 			return request{}, err
 		}
 	}
