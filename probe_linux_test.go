@@ -420,7 +420,9 @@ func bind(t *testing.T, path, text string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
-	require.NoError(t, unix.Mount(file, path, "", unix.MS_BIND, ""))
+	if err := unix.Mount(file, path, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("needs %s: %v", path, err)
+	}
 	t.Cleanup(func() { unix.Unmount(path, unix.MNT_DETACH) })
 }
 

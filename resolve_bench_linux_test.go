@@ -188,9 +188,11 @@ func TestLookupNetIPSyscalls(t *testing.T) {
 			t.Skipf("needs seccomp: %s", result)
 		}
 		var addrs int
-		_, err = fmt.Sscanf(result, "%d %d <nil>", &n, &addrs)
+		_, err = fmt.Sscanf(result, "%d %d", &n, &addrs)
 		require.NoError(t, err, "%s", result)
-		assert.Positive(t, addrs)
+		if lookup == "ours" { // package net may have nothing to find
+			assert.Equal(t, 2, addrs, "%s", result)
+		}
 		return n
 	}
 	assert.Zero(t, calls("ours"))
