@@ -194,8 +194,10 @@ func tripUDP(ctx context.Context, s packetSock) error {
 	}
 	defer client.Close()
 	nonce := rand.Text()
-	if _, err := client.Write([]byte(nonce)); err != nil {
-		return err
+	for range 2 { // the second finds out, as a rule, if the first was refused
+		if _, err := client.Write([]byte(nonce)); err != nil {
+			return err
+		}
 	}
 	buf := make([]byte, len(nonce)+1)
 	for {

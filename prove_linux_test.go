@@ -151,3 +151,29 @@ func TestProofFromLinkLocal(t *testing.T) {
 		assert.ErrorContains(t, err, "the remote address is not loopback")
 	})
 }
+
+// That a rung refuses local datagrams is found out at once, and not when the
+// time of the proof is up: 500 ms.
+func TestProofRefusedAtOnce(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := newStage(t)
+	s.host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
+	best := time.Hour
+	s.host.do(func() {
+		for range 10 { // on a busy machine it may take as long now and then
+			start := time.Now()
+			c, err := loopback.ListenPacket("udp", "127.0.0.1:0")
+			if !assert.NoError(t, err) {
+				return
+			}
+			best = min(best, time.Since(start))
+			assert.Equal(t, loopback.IngressRemote, c.Bindings()[0].Ingress)
+			assert.ErrorIs(t, c.Bindings()[0].Err, loopback.ErrRefused)
+			c.Close()
+		}
+	})
+	assert.Less(t, best, 250*time.Millisecond)
+}
