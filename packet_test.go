@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -57,6 +58,9 @@ func eachPacketConn(t *testing.T, test func(t *testing.T, c *loopback.PacketConn
 func packetConn(t *testing.T, lc *loopback.ListenConfig, address string) *loopback.PacketConn {
 	t.Helper()
 	needUDP(t)
+	if strings.HasPrefix(address, "[") && !hasIPv6() {
+		t.Skip("this machine has no ::1")
+	}
 	c, err := lc.ListenPacket(t.Context(), "udp", address)
 	if lc.Ingress == loopback.IngressCheck && errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("needs a kernel that tells the interface: %v", err) // qemu-user does not

@@ -225,14 +225,15 @@ func TestResolveJSON(t *testing.T) {
 	res, err := (&loopback.Resolver{Net: dns.resolver(t)}).Resolve(t.Context(), "db.internal.")
 	require.NoError(t, err)
 	res.Findings = res.Findings[:1] // there may be remarks on this machine's hosts file
+	assert.Regexp(t, "^put `127\\.0\\.0\\.1 db\\.internal\\.`.* into .*hosts, if it is to be loopback$", res.Findings[0].Fix)
+	res.Findings[0].Fix = "..." // which has the path of that file, and only the addresses that this machine has
 	data, err := json.Marshal(res)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"name":"db.internal.","verdict":"NOT-LOOPBACK",
 		"answers":[{"addr":"192.0.2.1","source":"resolver","bind":null,"connect":null}],
 		"dial":["192.0.2.1"],"listen":"",
 		"findings":[{"verdict":"NOT-LOOPBACK","level":"error","message":"db.internal. is 192.0.2.1, not loopback","evidence":"resolver",
-			"fix":"put `+"`127.0.0.1 db.internal.` and `::1 db.internal.` into /etc/hosts, if it is to be loopback"+`"}]}`,
-		strings.ReplaceAll(string(data), `C:\\windows\\system32\\drivers\\etc\\hosts`, "/etc/hosts"))
+			"fix":"..."}]}`, string(data))
 
 	res, err = (&loopback.Resolver{Net: new(nameServer).resolver(t)}).Resolve(t.Context(), "none.internal.")
 	require.NoError(t, err)
