@@ -27,6 +27,8 @@ type PortReport struct {
 	Verdict  Verdict   `json:"verdict"`
 	Attempts []Attempt `json:"attempts"` // ::1 first, then 127.0.0.1
 	Findings []Finding `json:"findings"` // none if all is well
+
+	elsewhere *hostsEntry // what the hosts file makes of localhost, if that is neither of the two
 }
 
 // Attempt is one connection that [Probe] tried to make.
@@ -94,6 +96,11 @@ func Probe(ctx context.Context, port uint16) (*PortReport, error) {
 		})
 	}
 	wg.Wait()
+	if r.Attempts[0].Source == "" && r.Attempts[1].Source == "" {
+		if i := slices.IndexFunc(hosts.entries, func(e hostsEntry) bool { return e.found(true) }); i >= 0 {
+			r.elsewhere = &hosts.entries[i]
+		}
+	}
 	r.judge(ctx, users[0].ok && users[1].ok && users[0].uid != users[1].uid)
 	return r, nil
 }
@@ -155,6 +162,10 @@ func (r *PortReport) judge(ctx context.Context, twoOwners bool) {
 			find(VerdictUnreachable, LevelError, down, fixDown(down), "nothing can be reached: the interface "+down+" is down")
 		}
 	}
+	if e := r.elsewhere; e != nil {
+		find(VerdictHostsFile, LevelWarn, e.source(), "put `127.0.0.1 localhost` and `::1 localhost` there instead",
+			fmt.Sprintf("%s makes localhost %v, and clients that ask the resolver go there", hostsPath(), e.addr))
+	}
 	if r.Port == 3306 {
 		find(VerdictUnixSocket, LevelInfo, "port 3306", "name the host 127.0.0.1, or ask for --protocol=tcp", unixSocket)
 	}
@@ -172,8 +183,11 @@ func (r *PortReport) split() (open, shut Attempt) {
 
 // first returns the address that clients of localhost try first if they follow
 // RFC 6724: ::1, unless localhost has only the other one here, or this machine
-// has no way to ::1.
+// has no way to ::1. It is the zero Addr if localhost has neither.
 func (r *PortReport) first() netip.Addr {
+	if r.elsewhere != nil {
+		return netip.Addr{}
+	}
 	six := r.Attempts[0]
 	if six.Source == "" && r.Attempts[1].Source != "" || missing(six.Connect.Err) || hasErrno(six.Connect.Err, "ENETUNREACH") {
 		return IPv4()
@@ -198,6 +212,9 @@ func (r *PortReport) clients() (fails, works string) {
 	open, shut := r.split()
 	v4 := open.Addr.Addr().Is4()
 	switch {
+	case r.elsewhere != nil:
+		return "Go's Dial, Node, the JVM and all that ask the resolver, for localhost is " + r.elsewhere.addr.String() + " there",
+			"curl and browsers"
 	case open.Source == "" && shut.Source != "":
 		return "Go's Dial, Node, the JVM and all that ask the resolver, for localhost is only " + shut.Addr.Addr().String() + " there",
 			"curl and browsers"

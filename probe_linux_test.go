@@ -121,6 +121,14 @@ func TestProbeNamespace(t *testing.T) {
 		{name: "IPv4 only, a name without IPv4", hosts: "\n::1 localhost\n", setup: func(t *testing.T) { listen(t, "tcp4", "127.0.0.1") },
 			verdict: "SPLIT", attempts: []string{refused6, "127.0.0.1  ok"}, findings: []string{"warn SPLIT"},
 			text: "works: curl and browsers\n"},
+		{name: "IPv4 only, a name of another address", hosts: "127.0.0.2 localhost\n", setup: func(t *testing.T) { listen(t, "tcp4", "127.0.0.1") },
+			verdict: "SPLIT", attempts: []string{"::1  connection refused", "127.0.0.1  ok"}, findings: []string{"warn SPLIT", "warn HOSTS-FILE"},
+			text: "  fails: Go's Dial, Node, the JVM and all that ask the resolver, for localhost is 127.0.0.2 there\n" +
+				"  works: curl and browsers\n"},
+		{name: "dual-stack, a name of another address", hosts: "192.0.2.2 localhost\n", setup: func(t *testing.T) { listen(t, "tcp", "") },
+			verdict: "OPEN", attempts: []string{"::1  ok", "127.0.0.1  ok"}, findings: []string{"warn HOSTS-FILE"},
+			text: "  warn: HOSTS-FILE: /etc/hosts makes localhost 192.0.2.2, and clients that ask the resolver go there (hosts:1)\n" +
+				"  fix: put `127.0.0.1 localhost` and `::1 localhost` there instead\n"},
 		{name: "IPv4 open, IPv6 hangs", setup: func(t *testing.T) { listen(t, "tcp4", "127.0.0.1"); hang(t, "::1") },
 			verdict: "SPLIT", attempts: []string{hung6, ok4}, findings: []string{"warn SPLIT"}},
 		{name: "IPv6 open, IPv4 hangs", setup: func(t *testing.T) { listen(t, "tcp6", "::1"); hang(t, "127.0.0.1") },
