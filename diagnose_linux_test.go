@@ -23,8 +23,7 @@ import (
 // healthyMachine makes the namespace a machine with nothing to find.
 func healthyMachine(t *testing.T) {
 	t.Helper()
-	ownEtc(t)
-	writeEtc(t, "hosts", hostsBoth)
+	startEtc(t, hostsBoth)
 	writeEtc(t, "nsswitch.conf", nsswitch)
 	writeEtc(t, "resolv.conf", "nameserver 127.0.0.1\n")
 	run(t, "ip", "link", "set", "lo", "up")
