@@ -380,11 +380,11 @@ func fixFamily(a Answer) string {
 	return fix
 }
 
-// orUnclaim adds to fix, which is a command or empty, the other way: a machine
+// orUnclaim adds to fix the other way, behind a # if fix is a command: a machine
 // need not have addr.
 func orUnclaim(fix string, addr netip.Addr) string {
 	if fix != "" {
-		fix += " # or "
+		fix += cmp.Or(command(" # or ", " # or "), ", or ")
 	}
 	return fix + "take " + addr.String() + " out of the hosts file"
 }
