@@ -110,7 +110,7 @@ func (r *Report) localhostFindings() (fs []Finding) {
 			if i := slices.IndexFunc(fs, same); i >= 0 {
 				fs[i].Level = max(fs[i].Level, f.Level)
 				fs[i].Evidence += "; localhost: " + f.Evidence
-				if f.Verdict == VerdictNoIPv6 && strings.HasPrefix(f.Evidence, "hosts:") {
+				if f.Verdict == VerdictNoIPv6 && fs[i].Fix != fixExhausted && strings.HasPrefix(f.Evidence, "hosts:") {
 					fs[i].Fix = orUnclaim(fs[i].Fix, IPv6())
 				}
 				continue
@@ -152,6 +152,9 @@ func (r *Report) familyFindings(f FamilyReport, level Level) []Finding {
 			fmt.Sprintf("%v can be bound, but what is sent to it does not arrive", f.Addr),
 			fmt.Sprintf("TCP: %v; UDP: %v", f.TCP, f.UDP),
 			"look for a packet filter that drops what passes the loopback interface"}
+	}
+	if exhausted(f.Bind.Err) || exhausted(f.TCP.Err) || exhausted(f.UDP.Err) {
+		finding.Fix = fixExhausted
 	}
 	return []Finding{finding}
 }
@@ -199,12 +202,15 @@ func (r *Report) rangeFindings() []Finding {
 	if !r.IPv4.works() || len(bad) == 0 {
 		return nil
 	}
-	name := loName(r.Interfaces)
+	name, first := loName(r.Interfaces), bad[0]
 	f := Finding{VerdictPartialRange, LevelInfo, // as macOS and the BSDs come
 		"part of 127.0.0.0/8 does not work", sampleEvidence(bad),
 		command("ip addr add 127.0.0.1/8 dev "+name, "ifconfig "+name+" alias ADDRESS, for each that is needed")}
 	if runtime.GOOS == "linux" {
 		f.Level = LevelWarn
+	}
+	if exhausted(first.Bind.Err) || exhausted(first.Connect.Err) {
+		f.Fix = fixExhausted
 	}
 	if len(bad) == len(r.Range)-1 {
 		f.Message = "of 127.0.0.0/8 only 127.0.0.1 works"

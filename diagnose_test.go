@@ -180,6 +180,23 @@ func TestReportFindings(t *testing.T) {
 	}
 }
 
+// A process that may open no more files is not told to mend the machine.
+func TestReportExhausted(t *testing.T) {
+	full := loopback.Outcome{Tried: true, Err: syscall.EMFILE}
+	r := healthyReport()
+	r.IPv4.TCP, r.IPv6.Bind = full, full
+	r.Range[1].Bind = full
+	r.Localhost.Findings = []loopback.Finding{{Verdict: loopback.VerdictNoIPv6, Evidence: "hosts:2", Fix: "let this process open more files: ulimit -n"}}
+	r.Conclude()
+	require.Len(t, r.Findings, 2)
+	r.IPv4.TCP = loopback.Outcome{Tried: true}
+	r.Conclude()
+	require.Len(t, r.Findings, 2)
+	for _, f := range r.Findings {
+		assert.Equal(t, "let this process open more files: ulimit -n", f.Fix, "%v", f)
+	}
+}
+
 // partial returns what holds on Linux, where all of 127.0.0.0/8 is expected to
 // work, or what holds elsewhere.
 func partial[T any](linux, elsewhere T) T {

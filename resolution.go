@@ -94,8 +94,11 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 		if !usable {
 			level = LevelError
 		}
-		if unreachable[0].Addr == broadcast4 {
+		switch {
+		case unreachable[0].Addr == broadcast4:
 			fix = res.fixForeign(unreachable[:1], hosts, want)
+		case exhausted(unreachable[0].Connect.Err):
+			fix = fixExhausted
 		}
 		if down != "" {
 			fix = fixDown(down)
@@ -358,6 +361,9 @@ func fixDown(name string) string {
 
 // fixFamily returns what to do about a, which cannot be bound.
 func fixFamily(a Answer) string {
+	if exhausted(a.Bind.Err) {
+		return fixExhausted
+	}
 	ifi := InterfaceReport{Name: loName(nil), MTU: math.MaxInt}
 	if lo, err := findLoop(); err == nil {
 		ifi.Name = lo.name
@@ -379,6 +385,9 @@ func fixFamily(a Answer) string {
 	}
 	return fix
 }
+
+// fixExhausted is for what exhausted reports: it says nothing about loopback.
+const fixExhausted = "let this process open more files: ulimit -n"
 
 // orUnclaim adds to fix the other way, behind a # if fix is a command: a machine
 // need not have addr.
