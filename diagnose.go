@@ -205,8 +205,8 @@ func (r *Report) examine() {
 		for _, p := range i.addrs {
 			a := PlacedAddr{i.Name, p, KindOf(p.Addr())}
 			placed = append(placed, a)
-			// BSDs give a link-local address to their loopback interfaces.
-			if lo != Is(p.Addr()) && !(lo && p.Addr().IsLinkLocalUnicast()) {
+			// BSDs give an IPv6 link-local address to their loopback interfaces.
+			if lo != Is(p.Addr()) && !(lo && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast()) {
 				r.Misplaced = append(r.Misplaced, a)
 			}
 		}
