@@ -121,11 +121,12 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 		res.find(verdict, level, sourcesOf(failed), fix, "%s cannot be bound: %v%s", addrsOf(failed), failed[0].Bind, whyDown(down))
 	}
 	if !isAddress(name) && loopback && failure == nil && has[0] != has[1] && have[0] && have[1] {
+		// A name that the hosts file has is asked of no server: both belong there.
 		if has[0] {
-			res.find(VerdictIPv4Only, LevelWarn, sourcesOf(res.Answers), fixOneFamily(hosts, name, [2]bool{1: true}),
+			res.find(VerdictIPv4Only, LevelWarn, sourcesOf(res.Answers), fixOneFamily(hosts, name, [2]bool{len(unknown) > 0, true}),
 				"%s has no IPv6 address, but this machine has ::1", name)
 		} else {
-			res.find(VerdictIPv6Only, LevelWarn, sourcesOf(res.Answers), fixOneFamily(hosts, name, [2]bool{0: true}),
+			res.find(VerdictIPv6Only, LevelWarn, sourcesOf(res.Answers), fixOneFamily(hosts, name, [2]bool{true, len(unknown) > 0}),
 				"%s has no IPv4 address, but this machine has 127.0.0.1", name)
 		}
 	}
