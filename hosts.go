@@ -15,13 +15,13 @@ import (
 const (
 	maxHostsLine = 64 << 10 // package net stops reading at a line that does not fit in this
 	maxHosts     = 64 << 20 // no more of a hosts file than this is read
-	maxEntries   = 256      // nor more lines than this remembered
+	maxEntries   = 256      // nor more addresses than this remembered, and as many lines that repeat one
 )
 
 // A hostsFile is what the hosts file says about one name.
 type hostsFile struct {
 	path    string
-	entries []hostsEntry // in the order of the file, no two alike but for their lines
+	entries []hostsEntry // in the order of the file
 	tooBig  bool         // there is more of it than maxHosts, and package net would read all of it
 	err     error        // it cannot be read
 }
@@ -103,9 +103,10 @@ func (h *hostsFile) parse(f io.Reader, name string) error {
 
 // parseLine adds the entry of line n, if it has the name.
 func (h *hostsFile) parseLine(n int, line []byte, name string, cut int) {
-	if len(h.entries) == maxEntries {
+	if len(h.entries) == 2*maxEntries {
 		return
 	}
+	line, bom := bytes.CutPrefix(line, []byte("\ufeff"))
 	line, _, _ = bytes.Cut(line, []byte("#"))
 	text, line := hostsField(line)
 	exact, found := false, false
@@ -120,8 +121,7 @@ func (h *hostsFile) parseLine(n int, line []byte, name string, cut int) {
 		return
 	}
 	e := hostsEntry{line: n}
-	plain, bom := bytes.CutPrefix(text, []byte("\ufeff"))
-	addr, err := netip.ParseAddr(string(plain))
+	addr, err := netip.ParseAddr(string(text))
 	e.addr = addr.Unmap()
 	switch {
 	case err != nil:
@@ -141,7 +141,7 @@ func (h *hostsFile) parseLine(n int, line []byte, name string, cut int) {
 		}
 	}
 	said := func(o hostsEntry) bool { return o.addr == e.addr && o.lost == e.lost }
-	if !slices.ContainsFunc(h.entries, said) { // a file may say it a thousand times
+	if len(h.entries) < maxEntries || !slices.ContainsFunc(h.entries, said) { // a file may say it a thousand times
 		h.entries = append(h.entries, e)
 	}
 }

@@ -223,9 +223,12 @@ func (res *Resolution) consequence() string {
 // fixForeign returns how to get rid of answers, and what to have instead.
 func (res *Resolution) fixForeign(answers []Answer, hosts *hostsFile, want [2]bool) string {
 	var lines []string
-	for _, a := range answers {
-		if n, ok := strings.CutPrefix(a.Source, "hosts:"); ok {
-			lines = append(lines, n)
+	for _, e := range hosts.entries {
+		same := func(a Answer) bool {
+			return a.Source == e.source() || a.Addr == e.addr && strings.HasPrefix(a.Source, "hosts:")
+		}
+		if e.found(true) && slices.ContainsFunc(answers, same) {
+			lines = append(lines, strconv.Itoa(e.line))
 		}
 	}
 	if len(lines) == 0 {
@@ -238,12 +241,12 @@ func (res *Resolution) fixForeign(answers []Answer, hosts *hostsFile, want [2]bo
 	return fix
 }
 
-// lineList returns "line 1" or "lines 1, 2".
+// lineList returns "line 1" or "lines 1, 2", with no more than a few of them.
 func lineList(numbers []string) string {
 	if len(numbers) == 1 {
 		return "line " + numbers[0]
 	}
-	return "lines " + strings.Join(numbers, ", ")
+	return "lines " + list(numbers, ", ", strings.Clone)
 }
 
 // remarkHosts finds what is wrong with the hosts file, as far as it concerns
@@ -267,7 +270,7 @@ func (res *Resolution) remarkHosts(hosts *hostsFile) {
 				evidence = append(evidence, e.source())
 			}
 		}
-		res.find(VerdictHostsFile, LevelWarn, strings.Join(evidence, ", "), e.lost.fix,
+		res.find(VerdictHostsFile, LevelWarn, list(evidence, ", ", strings.Clone), e.lost.fix,
 			"%s is not found in %s of %s: %s", res.Name, lineList(lines), hosts.path, e.lost.why)
 	}
 }
@@ -281,10 +284,14 @@ func fixHosts(hosts *hostsFile, name string, want [2]bool) string {
 	if hosts.tooBig {
 		return fixTooBig
 	}
-	if put := putHosts(hosts, name, want); put != "" || runtime.GOOS == "windows" {
+	put := putHosts(hosts, name, want)
+	switch {
+	case runtime.GOOS == "windows" || put != "" && !dnsFirst():
 		return put
+	case put != "":
+		put = "; " + put
 	}
-	return "name files before dns in the hosts line of /etc/nsswitch.conf"
+	return "name files before dns in the hosts line of /etc/nsswitch.conf" + put
 }
 
 const fixTooBig = "make it smaller"
@@ -301,7 +308,8 @@ func fixOneFamily(hosts *hostsFile, name string, want [2]bool) string {
 func putHosts(hosts *hostsFile, name string, want [2]bool) string {
 	var lines []string
 	for fam, addr := range []netip.Addr{IPv4(), IPv6()} {
-		if _, there := hosts.find(addr, false); want[fam] && !there {
+		there := func(e hostsEntry) bool { return e.found(false) && e.addr == addr }
+		if want[fam] && !slices.ContainsFunc(hosts.entries, there) {
 			lines = append(lines, fmt.Sprintf("`%v %s`", addr, name))
 		}
 	}

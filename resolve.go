@@ -152,7 +152,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 		res.Answers = append(res.Answers, a)
 	}
 	if l.all.err == nil {
-		res.Dial = dialOrder(l.all.addrs)
+		res.Dial = dialOrder(l.all.addrs, l.repeats)
 		if len(res.Dial) > 0 { // an error of bindOnly means the zero Addr
 			res.Listen, _ = bindOnly(ctx, listenAddr(res.Dial, name))
 		}
@@ -202,6 +202,7 @@ type lookups struct {
 		addrs []netip.Addr
 		err   error
 	}
+	repeats  bool   // all has had an address twice
 	server   string // the first DNS server that package net itself asked; "" if it asked none
 	answerer string // the first that answered it with more than that there is nothing
 }
@@ -247,7 +248,9 @@ func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsFile)
 				l.all.addrs = append(l.all.addrs, addr.Unmap().WithZone(ip.Zone))
 			}
 		}
+		n := len(l.all.addrs)
 		l.all.addrs, l.all.err = distinct(l.all.addrs), err
+		l.repeats = len(l.all.addrs) < n
 	})
 	wg.Go(func() { l.v4.addrs, l.v4.err = resolver.LookupNetIP(ctx, "ip4", name) })
 	wg.Go(func() { l.v6.addrs, l.v6.err = resolver.LookupNetIP(ctx, "ip6", name) })
@@ -315,9 +318,9 @@ func (l *lookups) failed() error {
 
 // dialOrder returns addrs, which the resolver returned in this order, in the
 // order in which net.Dial tries them: the family of the first one, then the
-// other.
-func dialOrder(addrs []netip.Addr) []netip.Addr {
-	if len(addrs) == 1 && addrs[0].WithZone("") == netip.IPv6Unspecified() {
+// other. With :: it tries 0.0.0.0, if the resolver returned nothing else.
+func dialOrder(addrs []netip.Addr, repeats bool) []netip.Addr {
+	if len(addrs) == 1 && !repeats && addrs[0].WithZone("") == netip.IPv6Unspecified() {
 		return []netip.Addr{addrs[0], netip.IPv4Unspecified()} // golang.org/issue/18806
 	}
 	order := make([]netip.Addr, 0, len(addrs))
