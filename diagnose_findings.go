@@ -18,6 +18,7 @@ func (r *Report) conclude() {
 		r.localhostFindings(),
 		r.placeFindings(),
 		r.rangeFindings(),
+		r.nameFindings(), // the last: after its fix, the others would name what is not there
 	)...)
 	bySeverity(r.Findings)
 	r.Verdict = VerdictOK
@@ -47,14 +48,20 @@ func (r *Report) stateFindings() (fs []Finding) {
 			"the loopback interface is down: sockets bind, but nothing connects",
 			name + " is down", command("ip link set dev "+name+" up", "ifconfig "+name+" up")})
 	}
-	if runtime.GOOS == "linux" && len(r.Interfaces) > 0 &&
-		!slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool { return i.Name == "lo" }) {
-		fs = append(fs, Finding{VerdictLoRenamed, LevelInfo,
-			"the loopback interface is not called lo: what looks for it by that name fails",
-			name + " has the loopback flag",
-			"ip link set dev " + name + " down && ip link set dev " + name + " name lo up"})
-	}
 	return fs
+}
+
+// nameFindings are about what the loopback interface is called.
+func (r *Report) nameFindings() []Finding {
+	if runtime.GOOS != "linux" || len(r.Interfaces) == 0 ||
+		slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool { return i.Name == "lo" }) {
+		return nil
+	}
+	name := loName(r.Interfaces)
+	return []Finding{{VerdictLoRenamed, LevelInfo,
+		"the loopback interface is not called lo: what looks for it by that name fails",
+		name + " has the loopback flag",
+		"ip link set dev " + name + " down && ip link set dev " + name + " name lo up"}}
 }
 
 // wireFindings are about packets from other machines.

@@ -156,7 +156,12 @@ func TestDiagnoseLoRenamed(t *testing.T) {
 	assert.Equal(t, loopback.VerdictOK, r.Verdict)
 	assert.Contains(t, r.Findings[0].Evidence, "loop7")
 	assert.Equal(t, "loop7", r.Interfaces[0].Name)
+
+	run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "loop7")
+	r = diagnose(t)
+	wantFindings(t, r, "FOREIGN-ON-LO info", "LO-RENAMED info")
 	runFix(t, r.Findings[0])
+	runFix(t, r.Findings[1])
 	wantFindings(t, diagnose(t))
 }
 
