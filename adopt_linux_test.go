@@ -400,6 +400,41 @@ func TestAdoptEMFILE(t *testing.T) {
 	assert.Less(t, failures, 20)
 }
 
+// A service that may make no socket at all serves what it inherited, and keeps
+// the wire out as any other.
+func TestAdoptWithoutSockets(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	var given []net.Listener
+	var clients []net.Conn
+	for _, addr := range both {
+		ln, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+		require.NoError(t, err)
+		c, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+		given, clients = append(given, ln), append(clients, c)
+	}
+	for _, family := range []uint32{unix.AF_UNIX, unix.AF_NETLINK, unix.AF_INET, unix.AF_INET6} {
+		filterSyscall(t, unix.SYS_SOCKET, 0, family, unix.EAFNOSUPPORT)
+	}
+	ln, err := new(loopback.ListenConfig).Adopt(given...)
+	require.NoError(t, err)
+	defer ln.Close()
+	for _, b := range ln.Bindings() {
+		assert.Equal(t, loopback.IngressCheck, b.Ingress)
+		assert.ErrorContains(t, b.Err, "not proved")
+	}
+	ln.SetDeadline(time.Now().Add(5 * time.Second))
+	for range clients {
+		c, err := ln.Accept()
+		require.NoError(t, err)
+		c.Close()
+	}
+}
+
 const adoptChild = "LOOPBACK_TEST_LISTEN_FDS"
 
 // TestAdoptChild is a service that TestAdoptInherited starts in the way of
