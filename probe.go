@@ -166,6 +166,10 @@ func (r *PortReport) judge(ctx context.Context, twoOwners bool) {
 		find(VerdictHostsFile, LevelWarn, e.source(), "put `127.0.0.1 localhost` and `::1 localhost` there instead",
 			fmt.Sprintf("%s makes localhost %v, and clients that ask the resolver go there", hostsPath(), e.addr))
 	}
+	if open, shut := r.split(); r.Verdict == VerdictOpen && !shut.Connect.OK() && open.Source == "" && shut.Source != "" {
+		find(VerdictHostsFile, LevelWarn, shut.Source, fmt.Sprintf("put `%v localhost` there instead", open.Addr.Addr()),
+			fmt.Sprintf("%s makes localhost %v, and clients that ask the resolver go there", hostsPath(), shut.Addr.Addr()))
+	}
 	if r.Port == 3306 {
 		find(VerdictUnixSocket, LevelInfo, "port 3306", "name the host 127.0.0.1, or ask for --protocol=tcp", unixSocket)
 	}

@@ -156,6 +156,12 @@ func TestProbeNamespace(t *testing.T) {
 			listen(t, "tcp6", "::1")
 		}, verdict: "OPEN", attempts: []string{ok6, "127.0.0.1 hosts:1 network is unreachable"}, findings: []string{},
 			text: "[::1]:3000 answers, and this machine has no other family\n"},
+		{name: "a machine without IPv6, a name without IPv4", hosts: "::1 localhost\n", setup: func(t *testing.T) {
+			sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+			t.Cleanup(func() { os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0) })
+			listen(t, "tcp4", "127.0.0.1")
+		}, verdict: "OPEN", attempts: []string{"::1 hosts:1 cannot assign requested address", "127.0.0.1  ok"}, findings: []string{"warn HOSTS-FILE"},
+			text: "/etc/hosts makes localhost ::1, and clients that ask the resolver go there (hosts:1)\n  fix: put `127.0.0.1 localhost` there instead\n"},
 		{name: "a machine without IPv6, and IPv4 hangs", setup: func(t *testing.T) {
 			sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 			t.Cleanup(func() { os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0) })
