@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 )
 
@@ -62,12 +61,11 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 			return nil, adoptError(ln, fmt.Errorf("%w: it does not listen", ErrNotLoopback))
 		}
 		addr := info.local.Addr()
-		rehearse := rehearseTCP(info.multipath)
-		if here != 0 && info.netns != here { // clients come in by another way there
-			rehearse = func(context.Context, gate, netip.Addr) (func() error, error) { return nil, errElsewhere }
-		}
-		g, note, err := choose(context.Background(), rungs, lo, addr, rehearse)
-		if missing(err) || errors.Is(err, errElsewhere) {
+		var g gate
+		var note error
+		if here != 0 && info.netns != here && rungs[0] != IngressAny { // clients come in by another way there
+			g, note = gate{rung: rungs[0], loop: lo, v6: addr.Is6()}, errors.New("not proved: the socket is of another network namespace")
+		} else if g, note, err = choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath)); missing(err) {
 			note, err = fmt.Errorf("not proved: %w", err), nil
 		}
 		if err != nil {
@@ -86,8 +84,6 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 	}
 	return l, nil
 }
-
-var errElsewhere = errors.New("loopback: the socket is of another network namespace")
 
 func adoptError(ln net.Listener, err error) error {
 	if op, ok := err.(*net.OpError); ok { // of Verify

@@ -82,7 +82,7 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 			return g, note, nil
 		case ended(ctx) != nil:
 			return gate{}, nil, ended(ctx)
-		case exhausted(err), !set && (missing(err) || errors.Is(err, errElsewhere)):
+		case exhausted(err), !set && missing(err):
 			return g, nil, err
 		case !set && (failedAt(err, "bind") || failedAt(err, "socket")): // all ports are in use, or a sandbox forbids it
 			return g, fmt.Errorf("not proved, no port can be had for it: %w", err), nil
