@@ -297,21 +297,28 @@ func assign(addr netip.Addr, lo string) string {
 	return command("ip addr add 127.0.0.1/8 dev "+lo, "ifconfig "+lo+" inet 127.0.0.1/8 alias")
 }
 
-// routeLocalnetOff returns the command that closes the wire.
+// routeLocalnetOff returns the command that closes the wire. Without
+// route_localnet nothing gets in: it is on, also where it cannot be read.
 func routeLocalnetOff(ws []WireReport) string {
 	var off []string
 	for _, w := range ws {
-		for _, name := range w.RouteLocalnet {
+		names := w.RouteLocalnet
+		if len(names) == 0 {
+			names = []string{routeLocalnetOf("all"), routeLocalnetOf(w.Interface)}
+		}
+		for _, name := range names {
 			if name += "=0"; !slices.Contains(off, name) {
 				off = append(off, name)
 			}
 		}
 	}
-	switch {
-	case len(off) == 0: // a rule or a table does it
-		return "look for the route: ip rule; ip route show table all"
-	case len(off) > 4:
+	if len(off) > 4 {
 		return "for f in /proc/sys/net/ipv4/conf/*/route_localnet; do echo 0 >$f; done"
 	}
 	return "sysctl -w " + strings.Join(off, " ")
+}
+
+// routeLocalnetOf returns the name of a kernel parameter, as sysctl knows it.
+func routeLocalnetOf(iface string) string {
+	return "net.ipv4.conf." + strings.ReplaceAll(iface, ".", "/") + ".route_localnet"
 }
