@@ -1,8 +1,10 @@
 package loopback_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,9 +161,24 @@ func resolveAfresh(t *testing.T, resolver, name string) *seen {
 	return s
 }
 
-func hasCgo() bool {
+// needGlibc skips the test where the resolver of package net cannot be that of
+// the GNU C library.
+func needGlibc(t *testing.T) {
+	t.Helper()
 	info, _ := debug.ReadBuildInfo()
-	return slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"})
+	if !slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"}) {
+		t.Skip("this test binary has no cgo")
+	}
+	exe, err := elf.Open("/proc/self/exe")
+	require.NoError(t, err)
+	defer exe.Close()
+	if interp := exe.Section(".interp"); interp != nil {
+		loader, err := interp.Data()
+		require.NoError(t, err)
+		if bytes.Contains(loader, []byte("musl")) {
+			t.Skipf("needs the GNU C library: %q", loader)
+		}
+	}
 }
 
 // newNameServer starts a nameServer on a UDP port.
@@ -358,8 +375,8 @@ func TestResolveNamespace(t *testing.T) {
 	} {
 		for _, resolver := range []string{"go", "cgo"} {
 			t.Run(tt.name+"/"+resolver, func(t *testing.T) {
-				if resolver == "cgo" && !hasCgo() {
-					t.Skip("this test binary has no cgo")
+				if resolver == "cgo" {
+					needGlibc(t)
 				}
 				if strings.Contains(tt.name, "own address") {
 					run(t, "ip", "addr", "add", "198.51.100.7/32", "dev", "lo")
@@ -473,9 +490,7 @@ func TestResolveFixIPv6(t *testing.T) {
 
 // Without "multi on" in host.conf, the GNU C library reads one line of a name.
 func TestResolveOneLine(t *testing.T) {
-	if !hasCgo() {
-		t.Skip("this test binary has no cgo")
-	}
+	needGlibc(t)
 	if !inNamespace(t) {
 		return
 	}
