@@ -227,19 +227,13 @@ func interfaces() ([]iface, error) {
 	if len(list) == 0 {
 		return nil, errors.New("the system shows no interfaces")
 	}
+	addrs, err := addrsByIndex(list)
+	if err != nil {
+		return nil, err
+	}
 	var out []iface
 	for _, i := range list {
-		addrs, err := i.Addrs()
-		if err != nil {
-			return nil, err
-		}
-		f := iface{Interface: i}
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				f.addrs = append(f.addrs, p)
-			}
-		}
-		out = append(out, f)
+		out = append(out, iface{i, addrs[i.Index]})
 	}
 	return out, nil
 }

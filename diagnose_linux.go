@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -63,6 +64,40 @@ next:
 		reports = append(reports, w)
 	}
 	return reports, nil
+}
+
+// addrsByIndex returns the addresses of the interfaces by their indices. It asks
+// for all at once: package net, asked about one, hears of all, and throws them
+// away but for those.
+func addrsByIndex([]net.Interface) (map[int][]netip.Prefix, error) {
+	table, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
+	if err != nil {
+		return nil, os.NewSyscallError("netlinkrib", err)
+	}
+	messages, err := syscall.ParseNetlinkMessage(table)
+	if err != nil {
+		return nil, os.NewSyscallError("parsenetlinkmessage", err)
+	}
+	out := make(map[int][]netip.Prefix)
+	for _, m := range messages {
+		if m.Header.Type != unix.RTM_NEWADDR {
+			continue
+		}
+		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
+		if err != nil {
+			return nil, os.NewSyscallError("parsenetlinkrouteattr", err)
+		}
+		var addr netip.Addr
+		for _, a := range attrs { // of a point-to-point link, ADDRESS is the other end
+			if a.Attr.Type == unix.IFA_LOCAL || a.Attr.Type == unix.IFA_ADDRESS && !addr.IsValid() {
+				addr, _ = netip.AddrFromSlice(a.Value)
+			}
+		}
+		// struct ifaddrmsg: family, prefixlen, flags, scope, index
+		index := int(binary.NativeEndian.Uint32(m.Data[4:]))
+		out[index] = append(out[index], netip.PrefixFrom(addr, int(m.Data[1])))
+	}
+	return out, nil
 }
 
 // maxSources bounds the questions asked about one interface.

@@ -2,4 +2,7 @@ package loopback
 
 // What tests of package loopback_test reach inside for, on Linux.
 
-var HasName = hasName
+var (
+	HasName      = hasName
+	AddrsByIndex = addrsByIndex
+)
