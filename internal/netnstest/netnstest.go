@@ -76,7 +76,7 @@ func in(t *testing.T, attr *syscall.SysProcAttr) bool {
 			t.Skipf("needs to mount: %v", err)
 		}
 		if err := reset(); err != nil {
-			t.Skipf("needs IPv6 and to set kernel parameters: %v", err)
+			t.Skipf("needs IPv6, netlink and to set kernel parameters: %v", err)
 		}
 		return true
 	}
@@ -116,11 +116,13 @@ func in(t *testing.T, attr *syscall.SysProcAttr) bool {
 // reset gives a new namespace the kernel parameters that it would have on a new
 // machine: IPv4 has inherited those of this one.
 func reset() error {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
+	for family, typ := range map[int]int{unix.AF_INET6: unix.SOCK_STREAM, unix.AF_NETLINK: unix.SOCK_RAW} {
+		fd, err := unix.Socket(family, typ|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return os.NewSyscallError("socket", err)
+		}
+		unix.Close(fd)
 	}
-	unix.Close(fd)
 	for _, conf := range []string{"all", "default", "lo"} {
 		names := []string{"ipv6/conf/" + conf + "/disable_ipv6"}
 		for _, name := range []string{"accept_local", "arp_announce", "arp_filter", "arp_ignore", "forwarding", "route_localnet", "rp_filter"} {
@@ -135,14 +137,25 @@ func reset() error {
 	return nil
 }
 
-// Run runs a command that must succeed, and returns its output.
+// Run runs a command that must succeed, and returns its output. The test is
+// skipped if it makes a device that this kernel does not have.
 func Run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
+	mustSucceed(t, err, out, name, args)
 	return string(out)
+}
+
+func mustSucceed(t *testing.T, err error, out []byte, name string, args []string) {
+	t.Helper()
+	command := name + " " + strings.Join(args, " ")
+	switch {
+	case err == nil:
+	case strings.HasPrefix(command, "ip link add "):
+		t.Skipf("needs a kernel with this device: %s: %v\n%s", command, err, out)
+	default:
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
 }
 
 // Sysctl sets a kernel parameter of the namespace: Sysctl(t, "net/ipv4/conf/all/route_localnet", "1").
@@ -194,15 +207,13 @@ func (n *Neighbour) Do(f func()) {
 	<-done
 }
 
-// Run runs a command in the neighbour's namespace; it must succeed.
+// Run runs a command in the neighbour's namespace; see the function Run.
 func (n *Neighbour) Run(t *testing.T, name string, args ...string) {
 	t.Helper()
 	var out []byte
 	var err error
 	n.Do(func() { out, err = exec.Command(name, args...).CombinedOutput() })
-	if err != nil {
-		t.Fatalf("neighbour: %s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
+	mustSucceed(t, err, out, name, args)
 }
 
 // Veth joins this namespace to the neighbour: device ours here, device
