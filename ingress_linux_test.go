@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -95,15 +94,6 @@ func (s *stage) rewrite(t *testing.T, rule4, rule6 string) {
 	for family, rule := range map[string]string{"ip": rule4, "ip6": rule6} {
 		s.host.run(t, "nft", "table "+family+" rewrite {\n"+
 			"chain in { type filter hook input priority 0; iifname wire udp dport "+servicePort+" "+rule+"; }\n}\n")
-	}
-}
-
-// needNFT skips the test where rules for packets cannot be made.
-func needNFT(t *testing.T) {
-	t.Helper()
-	const rules = "table ip probe { chain n { type nat hook prerouting priority -100; }; chain f { type filter hook input priority 0; }; }; delete table ip probe"
-	if out, err := exec.Command("nft", rules).CombinedOutput(); err != nil {
-		t.Skipf("needs nft, and nf_tables in the kernel: %v %s", err, out)
 	}
 }
 

@@ -15,6 +15,8 @@ func run(t *testing.T, name string, args ...string) string {
 	return netnstest.Run(t, name, args...)
 }
 
+func needNFT(t *testing.T) { t.Helper(); netnstest.NeedNFT(t) }
+
 func sysctl(t *testing.T, name, value string) { t.Helper(); netnstest.Sysctl(t, name, value) }
 
 type neighbour struct {

@@ -107,10 +107,19 @@ func TestBroken(t *testing.T) {
 	}
 	machine(t)
 	require.NoError(t, unix.Mount("/dev/null", "/etc/hosts", "", unix.MS_BIND, ""))
+	netnstest.NeedNFT(t)
 	netnstest.Run(t, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in iif lo drop")
-	begin := time.Now()
-	_, page, _ := doctor(t, "")
-	assert.Less(t, time.Since(begin), 2500*time.Millisecond, "the parts take 1.5 and 1 seconds, or more")
+	const inSequence = 2500 * time.Millisecond // 1.5 and 1 seconds, or more
+	var page string
+	soonest := inSequence
+	for range 3 { // or less: a busy machine may stand still meanwhile
+		begin := time.Now()
+		_, page, _ = doctor(t, "")
+		if soonest = min(soonest, time.Since(begin)); soonest < inSequence {
+			break
+		}
+	}
+	assert.Less(t, soonest, inSequence)
 	assert.Contains(t, page, "LOOKUP-FAILED")
 	assert.Contains(t, page, "not proved")
 }

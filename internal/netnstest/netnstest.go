@@ -158,6 +158,15 @@ func mustSucceed(t *testing.T, err error, out []byte, name string, args []string
 	}
 }
 
+// NeedNFT skips the test where rules for packets cannot be made.
+func NeedNFT(t *testing.T) {
+	t.Helper()
+	const rules = "table ip probe { chain n { type nat hook prerouting priority -100; }; chain f { type filter hook input priority 0; }; }; delete table ip probe"
+	if out, err := exec.CommandContext(t.Context(), "nft", rules).CombinedOutput(); err != nil {
+		t.Skipf("needs nft, and nf_tables in the kernel: %v %s", err, out)
+	}
+}
+
 // Sysctl sets a kernel parameter of the namespace: Sysctl(t, "net/ipv4/conf/all/route_localnet", "1").
 func Sysctl(t *testing.T, name, value string) {
 	t.Helper()
