@@ -86,3 +86,9 @@ func zoneID(zone string) uint32 {
 	id, _ := strconv.ParseUint(zone, 10, 32)
 	return uint32(id)
 }
+
+// hasFamily reports whether this machine has the loopback address addr.
+func hasFamily(ctx context.Context, addr netip.Addr) bool {
+	_, err := bindOnly(ctx, addr)
+	return err == nil
+}

@@ -63,7 +63,7 @@ type FamilyReport struct {
 	UDP   Outcome    `json:"udp"`             // the bind included
 	Cause string     `json:"cause,omitempty"` // what turns the family off, where that is known
 
-	fix string // of Cause
+	fix string // what to do if Bind failed
 }
 
 // RangeSample says whether one address of 127.0.0.0/8 works, as in
@@ -172,8 +172,10 @@ func Diagnose(ctx context.Context) (*Report, error) {
 	if resolveErr != nil {
 		r.absent("localhost", resolveErr)
 	}
-	if !r.IPv6.Bind.OK() {
-		r.IPv6.Cause, r.IPv6.fix = ipv6Off(r.Interfaces)
+	for _, f := range []*FamilyReport{&r.IPv4, &r.IPv6} {
+		if f.Bind.Err != nil {
+			f.Cause, f.fix = whyAbsent(f.Addr, f.Bind.Err, r.lo())
+		}
 	}
 	r.conclude()
 	return r, nil

@@ -3,11 +3,11 @@ package loopback
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // conclude derives the findings and the verdict from the rest of the report.
@@ -34,7 +34,7 @@ func (r *Report) down() bool {
 
 // stateFindings are about the loopback interface itself.
 func (r *Report) stateFindings() (fs []Finding) {
-	name := loName(r.Interfaces)
+	name := r.lo().Name
 	switch {
 	case r.Interfaces == nil: // not known
 	case len(r.Interfaces) == 0:
@@ -46,7 +46,7 @@ func (r *Report) stateFindings() (fs []Finding) {
 	case r.down():
 		fs = append(fs, Finding{VerdictLoDown, LevelError,
 			"the loopback interface is down: sockets bind, but nothing connects",
-			name + " is down", command("ip link set dev "+name+" up", "ifconfig "+name+" up")})
+			name + " is down", fixDown(name)})
 	}
 	return fs
 }
@@ -57,7 +57,7 @@ func (r *Report) nameFindings() []Finding {
 		slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool { return i.Name == "lo" }) {
 		return nil
 	}
-	name := loName(r.Interfaces)
+	name := r.lo().Name
 	return []Finding{{VerdictLoRenamed, LevelInfo,
 		"the loopback interface is not called lo: what looks for it by that name fails",
 		name + " has the loopback flag",
@@ -146,13 +146,9 @@ func (r *Report) familyFindings(f FamilyReport, level Level) []Finding {
 		return nil
 	case f.Bind.Err != nil:
 		finding = Finding{verdict, level,
-			fmt.Sprintf("%s does not work here: %v cannot be bound", family, f.Addr), f.Bind.String(), ""}
-		switch {
-		case f.Cause != "":
+			fmt.Sprintf("%s does not work here: %v cannot be bound", family, f.Addr), f.Bind.String(), f.fix}
+		if f.Cause != "" {
 			finding.Evidence += "; " + f.Cause
-			finding.Fix = f.fix
-		case errors.Is(f.Bind.Err, syscall.EADDRNOTAVAIL):
-			finding.Fix = assign(f.Addr, loName(r.Interfaces))
 		}
 	default:
 		finding = Finding{VerdictUnreachable, max(level, LevelWarn),
@@ -209,7 +205,7 @@ func (r *Report) rangeFindings() []Finding {
 	if !r.IPv4.works() || len(bad) == 0 {
 		return nil
 	}
-	name, first := loName(r.Interfaces), bad[0]
+	name, first := r.lo().Name, bad[0]
 	f := Finding{VerdictPartialRange, LevelInfo, // as macOS and the BSDs come
 		"part of 127.0.0.0/8 does not work", sampleEvidence(bad),
 		command("ip addr add 127.0.0.1/8 dev "+name, "ifconfig "+name+" alias ADDRESS, for each that is needed")}
@@ -223,19 +219,6 @@ func (r *Report) rangeFindings() []Finding {
 		f.Message = "of 127.0.0.0/8 only 127.0.0.1 works"
 	}
 	return []Finding{f}
-}
-
-// list joins what text makes of the items, up to four of them.
-func list[T any](items []T, sep string, text func(T) string) string {
-	var parts []string
-	for i, item := range items {
-		if i == 4 {
-			parts = append(parts, fmt.Sprintf("and %d more", len(items)-i))
-			break
-		}
-		parts = append(parts, text(item))
-	}
-	return strings.Join(parts, sep)
 }
 
 func wireEvidence(w WireReport) string {
@@ -266,35 +249,12 @@ func sampleEvidence(bad []RangeSample) string {
 	return strings.Join(parts, "; ")
 }
 
-// loName returns the name of the loopback interface, also where there is none.
-func loName(lo []InterfaceReport) string {
-	switch {
-	case len(lo) > 0:
-		return lo[0].Name
-	case runtime.GOOS == "linux":
-		return "lo"
+// lo returns what loopInterface does, without asking again.
+func (r *Report) lo() net.Interface {
+	if len(r.Interfaces) == 0 {
+		return loopInterface()
 	}
-	return "lo0"
-}
-
-// command chooses what to do on this system. Nothing is advised where it takes
-// more than a command.
-func command(linux, bsd string) string {
-	switch runtime.GOOS {
-	case "linux", "android":
-		return linux
-	case "darwin", "ios", "freebsd", "netbsd", "openbsd", "dragonfly":
-		return bsd
-	}
-	return ""
-}
-
-// assign returns the command that gives addr to the loopback interface.
-func assign(addr netip.Addr, lo string) string {
-	if addr.Is6() {
-		return command("ip addr add ::1/128 dev "+lo, "ifconfig "+lo+" inet6 ::1 prefixlen 128 alias")
-	}
-	return command("ip addr add 127.0.0.1/8 dev "+lo, "ifconfig "+lo+" inet 127.0.0.1/8 alias")
+	return net.Interface{Name: r.Interfaces[0].Name, MTU: r.Interfaces[0].MTU}
 }
 
 // routeLocalnetOff returns the command that closes the wire. Without

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -161,35 +160,4 @@ func routes() map[string][]netip.Prefix {
 		out[field[0]] = append(out[field[0]], netip.PrefixFrom(netip.AddrFrom4(d), bits))
 	}
 	return out
-}
-
-// on returns the name of a kernel parameter of an interface, as sysctl knows
-// it, if it is not 0; else nothing.
-func on(family, iface, key string) []string {
-	b, err := os.ReadFile("/proc/sys/net/" + family + "/conf/" + iface + "/" + key)
-	if value := strings.TrimSpace(string(b)); err != nil || value == "0" {
-		return nil
-	}
-	return []string{"net." + family + ".conf." + strings.ReplaceAll(iface, ".", "/") + "." + key}
-}
-
-// ipv6Off returns what keeps ::1 off the loopback interfaces, and what to do
-// about it.
-func ipv6Off(lo []InterfaceReport) (cause, fix string) {
-	if _, err := os.Stat("/proc/sys/net"); err != nil {
-		return "", "" // not known
-	}
-	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
-		return "the kernel has no IPv6", "modprobe ipv6 # or boot without ipv6.disable=1"
-	}
-	for _, i := range lo {
-		if names := on("ipv6", i.Name, "disable_ipv6"); names != nil {
-			return names[0] + "=1", "sysctl -w " + names[0] + "=0"
-		}
-		if i.MTU < 1280 { // RFC 8200, section 5
-			return fmt.Sprintf("the MTU of %s is %d, and IPv6 needs 1280", i.Name, i.MTU),
-				"ip link set dev " + i.Name + " mtu 65536 && ip addr replace ::1/128 dev " + i.Name
-		}
-	}
-	return "", ""
 }

@@ -12,8 +12,6 @@ func wire([]iface) ([]WireReport, error) {
 	return nil, errors.New("only Linux can be asked how it would route a packet")
 }
 
-func ipv6Off([]InterfaceReport) (cause, fix string) { return "", "" }
-
 // addrsByIndex returns the addresses of the interfaces by their indices.
 func addrsByIndex(list []net.Interface) (map[int][]netip.Prefix, error) {
 	out := make(map[int][]netip.Prefix)

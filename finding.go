@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,6 +171,37 @@ func align(rows [][]string) string {
 		}
 		b.WriteString(strings.TrimRight(line, " "))
 		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// list joins what text makes of the items, up to four of them.
+func list[T any](items []T, sep string, text func(T) string) string {
+	var parts []string
+	for i, item := range items {
+		if i == 4 {
+			parts = append(parts, fmt.Sprintf("and %d more", len(items)-i))
+			break
+		}
+		parts = append(parts, text(item))
+	}
+	return strings.Join(parts, sep)
+}
+
+// reportText returns a report as text. The message of the finding that is the
+// verdict is not repeated: the headline says it.
+func reportText(name string, verdict Verdict, headline string, rows [][]string, findings []Finding) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s  %s\n%s", name, verdict, headline, align(rows))
+	fixes := []string{""}
+	for i, f := range findings {
+		if i > 0 || f.Verdict != verdict {
+			fmt.Fprintf(&b, "  %v\n", f)
+		}
+		if !slices.Contains(fixes, f.Fix) {
+			fmt.Fprintf(&b, "  fix: %s\n", f.Fix)
+			fixes = append(fixes, f.Fix)
+		}
 	}
 	return b.String()
 }

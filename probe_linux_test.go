@@ -179,7 +179,7 @@ func TestProbeNamespace(t *testing.T) {
 		{name: "loopback down", setup: func(t *testing.T) {
 			run(t, "ip", "link", "set", "lo", "down")
 			t.Cleanup(func() { exec.Command("ip", "link", "set", "lo", "up").Run() })
-		}, verdict: "NO-ANSWER", findings: []string{"warn NO-ANSWER", "error UNREACHABLE"}, text: "fix: ip link set lo up"},
+		}, verdict: "NO-ANSWER", findings: []string{"warn NO-ANSWER", "error UNREACHABLE"}, text: "fix: ip link set dev lo up"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			writeEtc(t, "hosts", hostsBoth)

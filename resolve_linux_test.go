@@ -530,7 +530,7 @@ func TestResolveLoopbackDown(t *testing.T) {
 		assert.Equal(t, "127.0.0.1", s.Resolution.Listen)
 		assert.Equal(t, "127.0.0.1", s.Listened)
 		assert.Contains(t, s.Text, "the interface lo is down")
-		assert.Contains(t, s.Text, "fix: ip link set lo up")
+		assert.Contains(t, s.Text, "fix: ip link set dev lo up")
 		assert.Less(t, s.Took, patience)
 	}
 	for _, resolver := range []string{"go", "cgo"} {
@@ -549,7 +549,7 @@ func TestResolveLoopbackDown(t *testing.T) {
 	run(t, "ip", "link", "set", "lo", "name", "loop")
 	s := resolveAfresh(t, "go", "localhost")
 	assert.Equal(t, "UNREACHABLE", s.Resolution.Verdict)
-	assert.Contains(t, s.Text, "fix: ip link set loop up")
+	assert.Contains(t, s.Text, "fix: ip link set dev loop up")
 }
 
 func TestResolveHostsFile(t *testing.T) {

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package loopback
+
+import "net"
+
+func ipv6Off(net.Interface) (cause, fix string) { return "", "" }
