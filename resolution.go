@@ -24,8 +24,8 @@ type Answer struct {
 }
 
 // VerdictHostsFile is of findings that remark on the hosts file: a line that
-// names the name and is lost, a file that cannot be read. It is never the
-// verdict of a report.
+// names the name and is lost, a file that cannot be read, and of [Probe], another
+// address that localhost has there. It is never the verdict of a report.
 const VerdictHostsFile Verdict = "HOSTS-FILE"
 
 // String returns the report as a few lines for a person, the verdict first.
