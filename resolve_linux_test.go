@@ -688,10 +688,20 @@ func TestResolveContextConnecting(t *testing.T) {
 	}
 	startEtc(t, hostsBoth)
 	run(t, "ip", "link", "set", "lo", "up")
+	needNFT(t)
 	run(t, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in iif lo drop")
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(200*time.Millisecond, cancel)
+	var canceling sync.WaitGroup
+	canceling.Go(func() { // once it connects
+		defer cancel()
+		for synSent, start := []byte(" 02 "), time.Now(); time.Since(start) < patience; time.Sleep(time.Millisecond) {
+			if table, err := os.ReadFile("/proc/net/tcp"); !assert.NoError(t, err) || bytes.Contains(table, synSent) {
+				return
+			}
+		}
+	})
 	res, err := loopback.Resolve(ctx, "localhost")
+	canceling.Wait()
 	require.NoError(t, err)
 	assert.Equal(t, loopback.VerdictUnreachable, res.Verdict)
 	for _, a := range res.Answers {
