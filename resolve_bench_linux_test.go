@@ -126,7 +126,7 @@ func TestCountChild(t *testing.T) {
 	if !ok {
 		t.Skip("only of use to TestLookupNetIPSyscalls")
 	}
-	runtime.GOMAXPROCS(2) // the lookup may wait for the report without giving up its processor
+	runtime.GOMAXPROCS(2)                                                        // the lookup may wait for the report without giving up its processor
 	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // the number of the call
 	for _, nr := range []uint32{
 		unix.SYS_OPENAT, unix.SYS_FSTAT, unix.SYS_READ, unix.SYS_CLOSE, unix.SYS_FCNTL, unix.SYS_EPOLL_CTL,
