@@ -605,7 +605,8 @@ func TestIngressInternetSocketsOnly(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "link", "set", "lo", "name", "loop") // not to be guessed
+	run(t, "ip", "link", "set", "loop", "up")
 	for _, family := range []uint32{unix.AF_UNIX, unix.AF_NETLINK, unix.AF_INET} {
 		filterSyscall(t, unix.SYS_SOCKET, 0, family, unix.EAFNOSUPPORT)
 		for name, listen := range listenFuncs {
