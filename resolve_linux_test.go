@@ -161,6 +161,21 @@ func resolveAfresh(t *testing.T, resolver, name string) *seen {
 	return s
 }
 
+// A process that may open no more files is told so, and nothing of the machine.
+func TestResolveExhausted(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	withSpare(t, 0, func() {
+		res, err := loopback.Resolve(t.Context(), "::1") // without a look into the hosts file
+		require.NoError(t, err)
+		require.Len(t, res.Findings, 1)
+		assert.Equal(t, loopback.VerdictNoIPv6, res.Verdict)
+		assert.Equal(t, "let this process open more files: ulimit -n", res.Findings[0].Fix)
+	})
+}
+
 // needGlibc skips the test where the resolver of package net cannot be that of
 // the GNU C library.
 func needGlibc(t *testing.T) {
