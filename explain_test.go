@@ -64,6 +64,7 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"255.255.255.255", "addr", true, false, "255.255.255.255", no},
 		{"::1:80", "addr", true, false, "::1:80", no},
 		{"2001:db8::1%31", "addr", true, false, "2001:db8::1%31", no},
+		{"2001:db8::1%47", "addr", true, false, "2001:db8::1%47", no},            // 2001:db8::1G, which Chromium refuses
 		{"::ffff:12%37.0.0.1", "addr", true, false, "::ffff:12%37.0.0.1", maybe}, // 127 in Chromium
 		{"2002:7f00:1::", "addr", true, false, "2002:7f00:1::", maybe},
 		{"2002:8000:1::", "addr", true, false, "2002:8000:1::", no},
