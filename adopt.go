@@ -65,7 +65,7 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		var note error
 		if here != 0 && info.netns != here && rungs[0] != IngressAny { // clients come in by another way there
 			g, note = gate{rung: rungs[0], loop: lo, v6: addr.Is6()}, errors.New("not proved: the socket is of another network namespace")
-		} else if g, note, err = choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath)); missing(err) {
+		} else if g, note, err = choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath)); !errors.Is(err, errors.ErrUnsupported) && missing(err) {
 			note, err = fmt.Errorf("not proved: %w", err), nil
 		}
 		if err != nil {

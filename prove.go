@@ -31,7 +31,8 @@ type rehearsal func(ctx context.Context, g gate, addr netip.Addr) (trip func() e
 // through at all, rung or no rung, or no port is left to try it on, nothing can
 // be proved: then it is the first rung that can be set, and the note says that.
 //
-// A result for which missing holds says that this machine has no such address;
+// An err for which missing holds, and that is not errors.ErrUnsupported, which
+// says that no rung served, is of a machine that has no such address;
 // g has the rung at which that came out.
 func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehearse rehearsal) (g gate, note, err error) {
 	down := lo.index != 0 && !lo.up
@@ -59,6 +60,19 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 	if rungs[0] == IngressAny {
 		return gate{rung: IngressAny, loop: lo, v6: addr.Is6()}, nil, nil
 	}
+	// taken says why the rung of g is not a stronger one, and if it is not proved.
+	taken := func(g gate, unproved error) (gate, error, error) {
+		switch {
+		case note == nil:
+			return g, unproved, nil
+		case unproved != nil:
+			note = fmt.Errorf("%w; %w", note, unproved)
+		}
+		if g.rung == IngressRemote {
+			note = fmt.Errorf("a neighbour could forge a loopback address if routing let it in: %w", note)
+		}
+		return g, note, nil
+	}
 	asked := false // whether anything gets through
 	for _, rung := range rungs {
 		g, set, err := try(rung)
@@ -69,23 +83,21 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 			case exhausted(all):
 				err = all
 			case all != nil && ended(ctx) == nil:
-				return g, fmt.Errorf("not proved, nothing gets through: %w", all), nil
+				return taken(g, fmt.Errorf("not proved, nothing gets through: %w", all))
 			}
 		}
 		if set && timedOut(err) && ended(ctx) == nil { // yet something gets through: the machine may have stood still
 			g, set, err = try(rung)
 		}
 		switch {
-		case err == nil && rung == IngressRemote && note != nil:
-			return g, fmt.Errorf("a neighbour could forge a loopback address if routing let it in: %w", note), nil
 		case err == nil:
-			return g, note, nil
+			return taken(g, nil)
 		case ended(ctx) != nil:
 			return gate{}, nil, ended(ctx)
 		case exhausted(err), !set && missing(err):
 			return g, nil, err
 		case !set && (failedAt(err, "bind") || failedAt(err, "socket")): // all ports are in use, or a sandbox forbids it
-			return g, fmt.Errorf("not proved, no port can be had for it: %w", err), nil
+			return taken(g, fmt.Errorf("not proved, no port can be had for it: %w", err))
 		}
 		err = fmt.Errorf("ingress %v: %w", rung, err)
 		if note != nil {

@@ -177,3 +177,45 @@ func TestProofRefusedAtOnce(t *testing.T) {
 	})
 	assert.Less(t, best, 250*time.Millisecond)
 }
+
+// Why the stronger rungs are not in force is said also where the one that is
+// cannot be proved.
+func TestProofKeepsReasons(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for _, option := range []uint32{unix.SO_BINDTODEVICE, unix.IP_PKTINFO} {
+		filterSyscall(t, unix.SYS_SETSOCKOPT, 2, option, unix.EPERM)
+	}
+	ln, err := loopback.Listen("tcp4", ":0")
+	require.NoError(t, err)
+	defer ln.Close()
+	pc, err := loopback.ListenPacket("udp4", ":0")
+	require.NoError(t, err)
+	defer pc.Close()
+
+	b := ln.Bindings()[0]
+	assert.Equal(t, loopback.IngressCheck, b.Ingress)
+	assert.ErrorContains(t, b.Err, "ingress device: ")
+	assert.ErrorContains(t, b.Err, "not proved")
+
+	b = pc.Bindings()[0]
+	assert.Equal(t, loopback.IngressRemote, b.Ingress)
+	for _, part := range []string{"could forge", "ingress device: ", "ingress check: ", "not proved"} {
+		assert.ErrorContains(t, b.Err, part)
+	}
+}
+
+// A rung that fails its proof is not taken, whatever system error it was.
+func TestAdoptUnproved(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	given, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer given.Close()
+	filterSyscall(t, unix.SYS_GETSOCKOPT, 2, unix.IP_PKTOPTIONS, unix.EADDRNOTAVAIL)
+	_, err = (&loopback.ListenConfig{Ingress: loopback.IngressCheck}).Adopt(given)
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+}
