@@ -189,8 +189,12 @@ func (r *Report) placeFindings() (fs []Finding) {
 func takeAway(as []PlacedAddr) string {
 	var commands []string
 	for _, a := range as[:min(len(as), 4)] {
+		inet := "inet "
+		if a.Addr.Addr().Is6() {
+			inet = "inet6 "
+		}
 		commands = append(commands, command("ip addr del "+a.Addr.String()+" dev "+a.Interface,
-			"ifconfig "+a.Interface+" "+a.Addr.Addr().String()+" -alias"))
+			"ifconfig "+a.Interface+" "+inet+a.Addr.Addr().String()+" -alias"))
 	}
 	fix := strings.Trim(strings.Join(commands, "; "), "; ")
 	if n := len(as) - len(commands); n > 0 && fix != "" {

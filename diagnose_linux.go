@@ -92,9 +92,11 @@ func addrsByIndex([]net.Interface) (map[int][]netip.Prefix, error) {
 				addr, _ = netip.AddrFromSlice(a.Value)
 			}
 		}
-		// struct ifaddrmsg: family, prefixlen, flags, scope, index
-		index := int(binary.NativeEndian.Uint32(m.Data[4:]))
-		out[index] = append(out[index], netip.PrefixFrom(addr, int(m.Data[1])))
+		if addr.IsValid() { // or it is of another family, such as MCTP
+			// struct ifaddrmsg: family, prefixlen, flags, scope, index
+			index := int(binary.NativeEndian.Uint32(m.Data[4:]))
+			out[index] = append(out[index], netip.PrefixFrom(addr, int(m.Data[1])))
+		}
 	}
 	return out, nil
 }
