@@ -136,7 +136,7 @@ func (h *hostsFile) parseLine(n int, line []byte, name string, cut int) {
 	case cut > 0:
 		e.lost = lost{
 			why:  fmt.Sprintf("package net reads no further than line %d, which is longer than 64 KiB", cut),
-			fix:  fmt.Sprintf("break line %d up", cut),
+			fix:  fmt.Sprintf("break up line %d of %s", cut, h.path),
 			libc: true,
 		}
 	}

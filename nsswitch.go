@@ -41,6 +41,13 @@ func dnsFirst() bool {
 	return false
 }
 
+// filesFirst reports whether the system asks nobody before it looks into the
+// hosts file, as far as nsswitch.conf says.
+func filesFirst() bool {
+	sources := nsswitch()
+	return len(sources) == 0 || sources[0] == "files"
+}
+
 // nsswitch returns where the system looks for hosts, in this order, as
 // nsswitch.conf(5) has it.
 func nsswitch() []string {

@@ -203,12 +203,12 @@ func fixHosts(hosts *hostsFile, name string, want [2]bool) string {
 	}
 	put := putHosts(hosts, name, want)
 	switch {
-	case runtime.GOOS == "windows" || put != "" && !dnsFirst():
+	case filesFirst() || put != "" && !dnsFirst():
 		return put
 	case put != "":
 		put = "; " + put
 	}
-	return "name files before dns in the hosts line of /etc/nsswitch.conf" + put
+	return "name files first in the hosts line of /etc/nsswitch.conf" + put
 }
 
 const fixTooBig = "make it smaller"
@@ -221,19 +221,29 @@ func fixOneFamily(hosts *hostsFile, name string, want [2]bool) string {
 	return fixHosts(hosts, name, want)
 }
 
-// putHosts returns what to put into the hosts file, "" if it is there.
+// putHosts returns what to put into the hosts file, or how to have what is lost
+// there behind a line that is too long; "" if all is there.
 func putHosts(hosts *hostsFile, name string, want [2]bool) string {
 	var lines []string
+	mend := ""
 	for fam, addr := range []netip.Addr{IPv4(), IPv6()} {
-		there := func(e hostsEntry) bool { return e.found(false) && e.addr == addr }
-		if want[fam] && !slices.ContainsFunc(hosts.entries, there) {
+		if !want[fam] {
+			continue
+		}
+		there := func(e hostsEntry) bool { return e.found(true) && e.addr == addr }
+		if i := slices.IndexFunc(hosts.entries, there); i < 0 {
 			lines = append(lines, fmt.Sprintf("`%v %s`", addr, name))
+		} else if mend == "" {
+			mend = hosts.entries[i].lost.fix
 		}
 	}
 	if len(lines) == 0 {
-		return ""
+		return mend
 	}
 	put := "put " + strings.Join(lines, " and ") + " into " + hosts.path
+	if mend != "" {
+		put = mend + "; " + put
+	}
 	if !IsName(name) {
 		put += ", if it is to be loopback"
 	}

@@ -174,6 +174,13 @@ func TestResolveExhausted(t *testing.T) {
 		assert.Equal(t, loopback.VerdictNoIPv6, res.Verdict)
 		assert.Equal(t, "let this process open more files: ulimit -n", res.Findings[0].Fix)
 	})
+	withSpare(t, 1, func() { // it can bind, but not connect
+		res, err := loopback.Resolve(t.Context(), "127.0.0.1")
+		require.NoError(t, err)
+		require.Len(t, res.Findings, 1)
+		assert.Equal(t, loopback.VerdictUnreachable, res.Verdict)
+		assert.Equal(t, "let this process open more files: ulimit -n", res.Findings[0].Fix)
+	})
 }
 
 // needGlibc skips the test where the resolver of package net cannot be that of
@@ -282,7 +289,15 @@ func TestResolveNamespace(t *testing.T) {
 		{name: "after a line over 64 KiB", hosts: "127.0.0.1 localhost\n" + long + "::1 localhost\n",
 			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1", "warn HOSTS-FILE hosts:3"}},
 			cgo:  &want{"OK", []string{"::1 hosts:3 ok ok", ok4}, "::1 127.0.0.1", "127.0.0.1", []string{"warn HOSTS-FILE hosts:3"}},
-			text: "line 2"},
+			text: "fix: break up line 2 of /etc/hosts\n"}, // and put nothing behind it
+		{name: "both after a line over 64 KiB, and DNS before files", hosts: long + hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "127.0.0.1"},
+			want: want{"FROM-DNS", []string{"127.0.0.1 resolver ok ok"}, "127.0.0.1", "127.0.0.1",
+				[]string{fromDNS, "warn IPv4-ONLY resolver", "warn HOSTS-FILE hosts:2, hosts:3"}},
+			text: "fix: name files first in the hosts line of /etc/nsswitch.conf; break up line 1 of /etc/hosts\n"},
+		{name: "a line over 64 KiB, and one family behind it", hosts: long + "::1 localhost\n", nsswitch: "hosts: files\n",
+			want: want{"MISSING", []string{}, "", "", []string{"warn MISSING resolver", "warn HOSTS-FILE hosts:2"}},
+			cgo:  &want{"IPv6-ONLY", []string{ok6}, "::1", "::1", []string{"warn IPv6-ONLY hosts:2", "warn HOSTS-FILE hosts:2"}},
+			text: "put `127.0.0.1 localhost` into /etc/hosts\n"},
 		{name: "upper case", hosts: "127.0.0.1 LOCALHOST\n::1 LocalHost\n",
 			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "upper case asked", lookup: "LOCALHOST", hosts: hostsBoth,
@@ -306,7 +321,7 @@ func TestResolveNamespace(t *testing.T) {
 			want: want{"IPv6-ONLY", []string{"::1%lo hosts:1 ok ok"}, "::1%lo", "::1", []string{"warn IPv6-ONLY hosts:1"}},
 			cgo:  &missing, text: "127.0.0.1 localhost`"},
 		{name: "DNS only, and no entry", nsswitch: "hosts: dns\n", want: missing,
-			text: "fix: name files before dns in the hosts line of /etc/nsswitch.conf; put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts\n"},
+			text: "fix: name files first in the hosts line of /etc/nsswitch.conf; put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts\n"},
 		{name: "not an address", hosts: "127.0.0.1 localhost\n::1/128 localhost\nlocalhost 127.0.0.1\n",
 			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1", "warn HOSTS-FILE hosts:2"}},
 			text: `"::1/128" is not an address`},
@@ -349,14 +364,17 @@ func TestResolveNamespace(t *testing.T) {
 			want: want{"FROM-DNS", []string{"127.0.0.1 resolver ok ok"}, "", "", []string{fromDNS, "warn LOOKUP-FAILED resolver"}}},
 		{name: "DNS before files", hosts: hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "192.0.2.66"},
 			want: want{"NOT-LOOPBACK", []string{"192.0.2.66 resolver - -"}, "192.0.2.66", "", []string{"error NOT-LOOPBACK resolver", fromDNS}},
-			text: "name files before dns"},
+			text: "name files first"},
 		{name: "DNS before files, which say the same", hosts: hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
 			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}},
-			text: "fix: name files before dns"},
+			text: "fix: name files first"},
 		{name: "DNS before files, which alone know", hosts: hostsBoth, nsswitch: "hosts: dns files # not good\n",
 			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
-		{name: "DNS only", hosts: hostsBoth, nsswitch: "hosts: dns\n", want: missing, text: "fix: name files before dns"},
+		{name: "DNS only", hosts: hostsBoth, nsswitch: "hosts: dns\n", want: missing, text: "fix: name files first"},
 		{name: "files only", nsswitch: "hosts: files\n", want: missing},
+		{name: "another source before files", hosts: "127.0.0.1 localhost\n", nsswitch: "hosts: nobody files dns\n",
+			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1"}},
+			text: "fix: put `::1 localhost` into /etc/hosts\n"},
 		{name: "nss-myhostname may have answered", nsswitch: "hosts: files myhostname dns\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
 			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}},
 			cgo: &want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1",
@@ -370,6 +388,9 @@ func TestResolveNamespace(t *testing.T) {
 			want: want{"OK", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "another name, IPv4 by DNS", lookup: "db.internal", hosts: hostsBoth, zone: map[string]string{"db.internal": "127.0.0.1"},
 			want: want{"IPv4-ONLY", []string{"127.0.0.1 resolver ok ok"}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY resolver"}},
+			text: "fix: put `127.0.0.1 db.internal` and `::1 db.internal` into /etc/hosts, if it is to be loopback\n"},
+		{name: "another name, IPv6 by DNS", lookup: "db.internal", hosts: hostsBoth, zone: map[string]string{"db.internal": "::1"},
+			want: want{"IPv6-ONLY", []string{"::1 resolver ok ok"}, "::1", "::1", []string{"warn IPv6-ONLY resolver"}},
 			text: "fix: put `127.0.0.1 db.internal` and `::1 db.internal` into /etc/hosts, if it is to be loopback\n"},
 		{name: "the host's name", lookup: "myhost", hosts: hostsBoth + "127.0.1.1 myhost.example myhost\n",
 			want: want{"IPv4-ONLY", []string{"127.0.1.1 hosts:3 ok ok"}, "127.0.1.1", "127.0.1.1", []string{"warn IPv4-ONLY hosts:3"}}},
@@ -517,6 +538,23 @@ func TestResolveOneLine(t *testing.T) {
 	assert.Contains(t, s.Text, "fix: put `multi on` into /etc/host.conf\n")
 }
 
+// What the hosts file has by now need not be put there.
+func TestResolveStale(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "127.0.0.1 other\n")
+	run(t, "ip", "link", "set", "lo", "up")
+	r := loopback.Resolver{Net: &net.Resolver{PreferGo: true}}
+	for _, fix := range []string{"put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts", ""} {
+		res, err := r.Resolve(t.Context(), "localhost")
+		require.NoError(t, err)
+		require.Equal(t, loopback.VerdictMissing, res.Verdict, "package net reads the file every five seconds")
+		assert.Equal(t, fix, res.Findings[0].Fix)
+		writeEtc(t, "hosts", hostsBoth)
+	}
+}
+
 // The server that is named is the one that answered, not the first.
 func TestResolveWhoAnswered(t *testing.T) {
 	if !inNamespace(t) {
@@ -558,6 +596,10 @@ func TestResolveLoopbackDown(t *testing.T) {
 	assert.Equal(t, loopback.VerdictClosed, r.Verdict)
 	assert.Equal(t, []string{"info CLOSED", "error UNREACHABLE"}, findings(r))
 	assert.Contains(t, r.String(), "port 3000 cannot be reached")
+
+	writeEtc(t, "hosts", "")
+	assert.Contains(t, resolveAfresh(t, "go", "localhost").Text, "`127.0.0.1 localhost` and `::1 localhost`", "it had ::1 if it were up")
+	writeEtc(t, "hosts", hostsBoth)
 
 	run(t, "ip", "link", "set", "lo", "up")
 	run(t, "ip", "link", "set", "lo", "down")
