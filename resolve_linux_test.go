@@ -368,6 +368,9 @@ func TestResolveNamespace(t *testing.T) {
 		{name: "DNS before files, which say the same", hosts: hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
 			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}},
 			text: "fix: name files first"},
+		{name: "DNS before files, with one family", hosts: hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "127.0.0.1"},
+			want: want{"FROM-DNS", []string{"127.0.0.1 resolver ok ok"}, "127.0.0.1", "127.0.0.1", []string{fromDNS, "warn IPv4-ONLY resolver"}},
+			text: "fix: name files first"},
 		{name: "DNS before files, which alone know", hosts: hostsBoth, nsswitch: "hosts: dns files # not good\n",
 			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "DNS only", hosts: hostsBoth, nsswitch: "hosts: dns\n", want: missing, text: "fix: name files first"},
@@ -437,6 +440,7 @@ func TestResolveNamespace(t *testing.T) {
 					assert.Equal(t, res.Dial, append([]string{}, s.Dialled...), "net.Dial")
 					assert.Equal(t, res.Listen, s.Listened, "net.Listen")
 				}
+				assert.NotContains(t, s.Text, "host.conf", "it is in order")
 				assert.Contains(t, s.Text, tt.text)
 				assert.True(t, strings.HasPrefix(s.Text, res.Name+": "+res.Verdict+"  "), s.Text)
 				assert.Less(t, s.Took, patience)
