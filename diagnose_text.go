@@ -15,7 +15,7 @@ func (r *Report) String() string {
 			hang(&b, indent+"seen: ", f.Evidence)
 		}
 		if f.Fix != "" {
-			hang(&b, indent+"fix:  ", f.Fix)
+			b.WriteString(indent + "fix:  " + f.Fix + "\n") // in one line: it may be a command to copy
 		}
 	}
 	hang(&b, fmt.Sprintf("loopback: %s  ", r.Verdict), r.headline())

@@ -229,6 +229,8 @@ func TestWrapped(t *testing.T) {
 	assert.Equal(t, strings.Fields(long), strings.Fields(wrapped(long)))
 	unbroken := strings.Repeat("x", 200) + "\n"
 	assert.Equal(t, unbroken, wrapped(unbroken))
+	fix := "  fix: " + long + "\n"
+	assert.Equal(t, fix, wrapped(fix))
 }
 
 func TestSeveralTexts(t *testing.T) {

@@ -56,12 +56,17 @@ func colour(f *os.File) bool {
 }
 
 // wrapped breaks lines that are longer than 80 columns where there are spaces,
-// and indents what follows.
+// and indents what follows. A fix stays in one line: it may be a command to copy.
 func wrapped(page string) string {
 	var b strings.Builder
 	for line := range strings.Lines(page) {
 		line = strings.TrimSuffix(line, "\n")
-		indent, pad := len(line)-len(strings.TrimLeft(line, " "))+4, ""
+		text := strings.TrimLeft(line, " ")
+		if strings.HasPrefix(text, "fix: ") {
+			b.WriteString(line + "\n")
+			continue
+		}
+		indent, pad := len(line)-len(text)+4, ""
 		// Of a line as long as the input only the beginning is counted, and nothing copied.
 		for len(pad)+utf8.RuneCountInString(line[:min(len(line), 81*utf8.UTFMax)]) > 80 {
 			i := strings.LastIndexByte(line[:80-len(pad)], ' ')
