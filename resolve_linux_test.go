@@ -559,6 +559,19 @@ func TestResolveStale(t *testing.T) {
 	}
 }
 
+// The C library reads on behind a line that stops package net.
+func TestResolveBehindLongLine(t *testing.T) {
+	needGlibc(t)
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "127.0.0.1 x #"+strings.Repeat("y", 70<<10)+"\n192.0.2.2 localhost\n")
+	run(t, "ip", "link", "set", "lo", "up")
+	s := resolveAfresh(t, "cgo", "localhost")
+	assert.Equal(t, []string{"error NOT-LOOPBACK hosts:2", "warn HOSTS-FILE hosts:2"}, s.findings())
+	assert.Contains(t, s.Text, "fix: take localhost out of line 2 of /etc/hosts; put `127.0.0.1 localhost` and `::1 localhost` into")
+}
+
 // The server that is named is the one that answered, not the first.
 func TestResolveWhoAnswered(t *testing.T) {
 	if !inNamespace(t) {
