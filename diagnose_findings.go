@@ -268,7 +268,7 @@ func routeLocalnetOff(ws []WireReport) string {
 	for _, w := range ws {
 		names := w.RouteLocalnet
 		if len(names) == 0 {
-			names = []string{routeLocalnetOf("all"), routeLocalnetOf(w.Interface)}
+			names = []string{parameter("ipv4", "all", "route_localnet"), parameter("ipv4", w.Interface, "route_localnet")}
 		}
 		for _, name := range names {
 			if name += "=0"; !slices.Contains(off, name) {
@@ -280,9 +280,4 @@ func routeLocalnetOff(ws []WireReport) string {
 		return "for f in /proc/sys/net/ipv4/conf/*/route_localnet; do echo 0 >$f; done"
 	}
 	return "sysctl -w " + strings.Join(off, " ")
-}
-
-// routeLocalnetOf returns the name of a kernel parameter, as sysctl knows it.
-func routeLocalnetOf(iface string) string {
-	return "net.ipv4.conf." + strings.ReplaceAll(iface, ".", "/") + ".route_localnet"
 }

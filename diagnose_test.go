@@ -189,10 +189,13 @@ func TestReportFindings(t *testing.T) {
 func TestReportWireFix(t *testing.T) {
 	yes := true
 	r := healthyReport()
-	r.Wire = []loopback.WireReport{{Interface: "eth0.5", Up: true, Exposed: &yes, From: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}
+	for _, name := range []string{"eth0.5", "eth1"} {
+		r.Wire = append(r.Wire, loopback.WireReport{Interface: name, Up: true, Exposed: &yes, From: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	}
 	r.Conclude()
 	require.Len(t, r.Findings, 1)
-	assert.Equal(t, "sysctl -w net.ipv4.conf.all.route_localnet=0 net.ipv4.conf.eth0/5.route_localnet=0", r.Findings[0].Fix)
+	assert.Equal(t, "sysctl -w net.ipv4.conf.all.route_localnet=0 net.ipv4.conf.eth0/5.route_localnet=0 net.ipv4.conf.eth1.route_localnet=0",
+		r.Findings[0].Fix)
 }
 
 // A process that may open no more files is not told to mend the machine.

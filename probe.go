@@ -225,6 +225,8 @@ func (r *PortReport) clients() (fails, works string) {
 	case open.Source != "" && shut.Source == "":
 		return "none that ask for localhost, which is only " + open.Addr.Addr().String() + " here",
 			"Go's Dial, Node, the JVM, curl and browsers"
+	case v4 && r.first() == open.Addr.Addr(): // there is no way to ::1
+		return "those that try ::1 only", "Go's Dial, Node, the JVM, curl and browsers"
 	case v4 && timedOut(shut.Connect.Err):
 		return "Node 17 to 19, and others that try ::1 only",
 			"Go's Dial, Node 20 and later, curl and browsers, a fraction of a second late; the JVM, which takes 127.0.0.1"

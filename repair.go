@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 )
 
 // What is advised where loopback is broken: a command, if that is all it takes.
@@ -57,6 +58,12 @@ func assign(addr netip.Addr, lo string) string {
 		return command("ip addr add ::1/128 dev "+lo, "ifconfig "+lo+" inet6 ::1 prefixlen 128 alias")
 	}
 	return command("ip addr add 127.0.0.1/8 dev "+lo, "ifconfig "+lo+" inet 127.0.0.1/8 alias")
+}
+
+// parameter returns the name of a kernel parameter of an interface, as sysctl
+// of Linux knows it.
+func parameter(family, iface, key string) string {
+	return "net." + family + ".conf." + strings.ReplaceAll(iface, ".", "/") + "." + key
 }
 
 // loopInterface returns the name and the MTU of the loopback interface, or the

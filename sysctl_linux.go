@@ -7,14 +7,13 @@ import (
 	"strings"
 )
 
-// on returns the name of a kernel parameter of an interface, as sysctl knows
-// it, if it is not 0; else nothing.
+// on returns the name of a kernel parameter if it is not 0; else nothing.
 func on(family, iface, key string) []string {
 	b, err := os.ReadFile("/proc/sys/net/" + family + "/conf/" + iface + "/" + key)
 	if value := strings.TrimSpace(string(b)); err != nil || value == "0" {
 		return nil
 	}
-	return []string{"net." + family + ".conf." + strings.ReplaceAll(iface, ".", "/") + "." + key}
+	return []string{parameter(family, iface, key)}
 }
 
 // ipv6Off returns what keeps ::1 off the loopback interface, and what to do
