@@ -178,9 +178,13 @@ func (r *Report) placeFindings() (fs []Finding) {
 			list(off, ", ", PlacedAddr.String), takeAway(off)})
 	}
 	if len(foreign) > 0 {
+		fix := takeAway(foreign)
+		if fix != "" {
+			fix += " # unless they are there on purpose"
+		}
 		fs = append(fs, Finding{VerdictForeignOnLo, LevelInfo,
 			"the loopback interface has addresses that are not loopback: other machines may reach them",
-			list(foreign, ", ", PlacedAddr.String), takeAway(foreign)})
+			list(foreign, ", ", PlacedAddr.String), fix})
 	}
 	return fs
 }
