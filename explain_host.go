@@ -30,7 +30,7 @@ func readHost(host string) hostReading {
 		r.strict, r.addr = true, addr.Unmap()
 		r.reach, r.why = reachAddr(addr)
 		if r.reach == ReachNo && len(host) <= len("%xx")*maxAddr6 {
-			if plain := unescape(host); plain != host && isASCII(plain) {
+			if plain := unescape(host); plain != host {
 				if p := readHost(plain); p.addr.IsValid() && p.reach != ReachNo {
 					r.reach, r.why = ReachMaybe, "is an address with a zone, but Chromium takes the percent sign for an escape, and reads "+quote(plain)
 				}

@@ -195,10 +195,12 @@ func TestExplainNearTheTable(t *testing.T) {
 		{"file:////127.0.0.1/share", "url", false, false, "127.0.0.1", maybe}, // Windows
 		{"file:////8.8.8.8/share", "url", false, false, "8.8.8.8", no},
 		{"file:///127.0.0.1/share", "url", false, false, "", no},
+		{"file:/127.0.0.1/share", "url", false, false, "", no},
 		{"gopher:///127.0.0.1/", "url", false, false, "127.0.0.1", maybe}, // curl
 		{"gopher:///u@foo.localhost:70/", "url", false, false, "", maybe},
 		{"gopher:///127.0.0.1\\x", "url", false, false, "127.0.0.1", maybe},
 		{"gopher:///127%2e1/", "url", false, false, "127.0.0.1", maybe},
+		{"gopher:///１２７.0.0.1/", "url", false, false, "", maybe},
 		{"gopher:///8.8.8.8/", "url", false, false, "8.8.8.8", no},
 		{"unix:///var/run/service", "url", false, false, "", no},
 		{"http://[::ffff:0177.0.0.1]/", "url", false, false, "127.0.0.1", maybe},
@@ -244,7 +246,7 @@ func TestExplainHost(t *testing.T) {
 // that were quadratic would take hours here.
 func TestExplainHugeInput(t *testing.T) {
 	const size = 1 << 20
-	for _, part := range []string{"a", "a.", "1", "0", "1.", ":", "0:", "[", "[]", "%", "%25", "%2525", "/", "@", " ", "\t", "\x00", "\xff", "http:", "::1%"} {
+	for _, part := range []string{"a", "a.", "1", "0", "1.", ":", "0:", "[", "[]", "%", "%25", "%2525", "25", "/", "@", " ", "\t", "\x00", "\xff", "http:", "::1%"} {
 		long := strings.Repeat(part, size/len(part))
 		for _, around := range []string{"*", "http://*/", "http://127.0.0.1/*", "[*]:80", "::1%*", "2001:db8::1%*", "*:80", "http://127.0.0.1:*"} {
 			text := strings.Replace(around, "*", long, 1)
