@@ -226,6 +226,15 @@ func TestListenBadInput(t *testing.T) {
 	}
 }
 
+// An address of which the port alone is wrong is not called another machine's.
+func TestListenWithoutPort(t *testing.T) {
+	for _, address := range []string{"127.0.0.1", "localhost", "::1", "[::1]"} {
+		_, err := loopback.Listen("tcp", address)
+		require.Error(t, err, address)
+		assert.NotErrorIs(t, err, loopback.ErrNotLoopback)
+	}
+}
+
 func TestListenServiceName(t *testing.T) {
 	skipWithoutSockets(t)
 	ln, err := loopback.Listen("tcp", "127.0.0.1:http-alt")

@@ -218,4 +218,5 @@ func TestAdoptUnproved(t *testing.T) {
 	filterSyscall(t, unix.SYS_GETSOCKOPT, 2, unix.IP_PKTOPTIONS, unix.EADDRNOTAVAIL)
 	_, err = (&loopback.ListenConfig{Ingress: loopback.IngressCheck}).Adopt(given)
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
+	assert.ErrorContains(t, err, "getsockopt IP_PKTOPTIONS")
 }
