@@ -102,11 +102,10 @@ func (e Explanation) String() string {
 // final dot, browsers and net/http map full-width digits to plain ones, Java
 // reads 0127.0.0.1 in decimal, Chromium takes old spellings at the end of an
 // IPv6 address, macOS and FreeBSD leave out what a number has above 32 bits.
-// ReachMaybe are also all names, even localhost,
-// because of the hosts file and DNS; every zoned address of fe80::/10, which
-// may be on a loopback interface; 127.255.255.255, which can be bound but not
-// connected to; and whatever leaves a doubt. Addresses that a machine may have
-// besides loopback are ReachNo.
+// ReachMaybe are also all names, even localhost, because of the hosts file and
+// DNS; every zoned address of fe80::/10, which may be on a loopback interface;
+// 127.255.255.255, which can be bound but not connected to; and whatever leaves
+// a doubt. Addresses that a machine may have besides loopback are ReachNo.
 //
 // ReachNo is no protection from requests to this machine: what a client
 // connects to is decided after this text is parsed and resolved. Check the

@@ -102,9 +102,10 @@ func Resolve(ctx context.Context, name string) (*Resolution, error) {
 //
 //   - FROM-DNS is about localhost names only. Where the hosts file lacks them,
 //     or nsswitch.conf puts dns before it, package net asks a server, with the
-//     search list, and believes what it says. On Windows the system answers for them itself, and where
-//     nsswitch.conf lists nss-myhostname or systemd-resolved those may have
-//     answered, which nobody can see: the finding is then of level info.
+//     search list, and believes what it says. On Windows the system answers for
+//     them itself, and where nsswitch.conf lists nss-myhostname or
+//     systemd-resolved those may have answered, which nobody can see: the
+//     finding is then of level info.
 //   - IPv4-ONLY and IPv6-ONLY are about names with a loopback address, and not
 //     about literals, nor texts that the C library takes for one, such as 127.1.
 //   - A name that RFC 6761 makes loopback but that no resolver knows, such as
