@@ -277,6 +277,7 @@ func TestDiagnoseMisplaced(t *testing.T) {
 	for _, left := range []int{2, 0} {
 		r = diagnose(t)
 		wantFindings(t, r, "FOREIGN-ON-LO info")
+		assert.Contains(t, r.Findings[0].Fix, " # unless they are there on purpose")
 		runFix(t, r.Findings[0])
 		assert.Len(t, diagnose(t).Misplaced, left)
 	}

@@ -12,7 +12,8 @@ import (
 )
 
 // A nameServer answers DNS queries. It is silent about the names that it maps to
-// "", and about one family only, where the name is followed by "/4" or "/6".
+// "", and about one family only, where the name is followed by "/4" or "/6". The
+// names that it maps to "alias" are another name for one that does not exist.
 type nameServer struct {
 	mu    sync.Mutex
 	zone  map[string]string // "localhost.corp.example" -> "192.0.2.66 2001:db8::66"
@@ -56,8 +57,12 @@ func (s *nameServer) answer(q []byte) []byte {
 	}
 	out := append([]byte{}, q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
 	out = append(out, question...)
-	if !ok {
+	if !ok || addrs == "alias" {
 		out[3] |= 3 // NXDOMAIN
+		if ok {
+			out[7]++
+			out = append(out, 0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, 4, 1, 'x', 0xc0, 12) // CNAME x.<name>
+		}
 		return out
 	}
 	for field := range strings.FieldsSeq(addrs) {

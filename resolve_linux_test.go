@@ -373,6 +373,8 @@ func TestResolveNamespace(t *testing.T) {
 			text: "fix: name files first"},
 		{name: "DNS before files, which alone know", hosts: hostsBoth, nsswitch: "hosts: dns files # not good\n",
 			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "DNS before files, with an alias of nothing", hosts: hostsBoth, nsswitch: "hosts: dns files\n", zone: map[string]string{"localhost": "alias"},
+			want: want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
 		{name: "DNS only", hosts: hostsBoth, nsswitch: "hosts: dns\n", want: missing, text: "fix: name files first"},
 		{name: "files only", nsswitch: "hosts: files\n", want: missing},
 		{name: "another source before files", hosts: "127.0.0.1 localhost\n", nsswitch: "hosts: nobody files dns\n",
