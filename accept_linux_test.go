@@ -21,10 +21,12 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+	"example.com/loopback/internal/syserr"
 )
 
 // inChild runs the calling test again in a process of its own, which is to
@@ -190,7 +192,7 @@ func TestConnectionFailedLinux(t *testing.T) {
 		unix.EHOSTUNREACH: true, unix.EOPNOTSUPP: true, unix.ENETUNREACH: true, unix.ECONNABORTED: true, unix.EACCES: false,
 	} {
 		err := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
-		assert.Equal(t, want, loopback.ConnectionFailed(err), "%v", errno)
+		assert.Equal(t, want, syserr.ConnectionFailed(err), "%v", errno)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"slices"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // Adopt makes one Listener of TCP listeners that were made elsewhere, such as
@@ -65,7 +67,7 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		var note error
 		if here != 0 && info.netns != here && rungs[0] != IngressAny { // clients come in by another way there
 			g, note = gate{rung: rungs[0], loop: lo, v6: addr.Is6()}, errors.New("not proved: the socket is of another network namespace")
-		} else if g, note, err = choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath)); !errors.Is(err, errors.ErrUnsupported) && missing(err) {
+		} else if g, note, err = choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath)); !errors.Is(err, errors.ErrUnsupported) && syserr.Missing(err) {
 			note, err = fmt.Errorf("not proved: %w", err), nil
 		}
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strings"
 	"syscall"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // Listen announces on loopback addresses of this machine and nowhere else. The
@@ -225,7 +227,7 @@ func (lc *ListenConfig) plan(ctx context.Context, r request, rehearse rehearsal)
 			err = op.Err
 		}
 		p.Err = &net.OpError{Op: "listen", Net: p.Network, Addr: p.netAddr(), Err: err}
-		if errors.Is(err, errors.ErrUnsupported) || !missing(err) {
+		if errors.Is(err, errors.ErrUnsupported) || !syserr.Missing(err) {
 			return nil, p.Err
 		}
 		p.missing = true
@@ -246,7 +248,7 @@ func bindAll[S sock](ctx context.Context, lc *ListenConfig, r request, rehearse 
 	for try := range portTries {
 		reserve := try%2 == 0 // not always: a Control may turn SO_REUSEADDR off, which it relies on
 		socks, bindings, err = bindOnce(r, places, reserve, open)
-		if !inUse(err) || r.port != 0 || len(r.addrs) == 1 {
+		if !syserr.InUse(err) || r.port != 0 || len(r.addrs) == 1 {
 			break
 		}
 	}
@@ -295,7 +297,7 @@ func bindOnce[S sock](r request, places []place, reserve bool, open func(gate, n
 				socks = append(socks, s)
 				b.Addr, b.bound = s.addrPort(), true
 				port = b.Addr.Port()
-			case missing(err):
+			case syserr.Missing(err):
 				b.Err = err
 			default:
 				return socks, nil, err

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // conclude derives the findings and the verdict from the rest of the report.
@@ -156,7 +158,7 @@ func (r *Report) familyFindings(f FamilyReport, level Level) []Finding {
 			fmt.Sprintf("TCP: %v; UDP: %v", f.TCP, f.UDP),
 			"look for a packet filter that drops what passes the loopback interface"}
 	}
-	if exhausted(f.Bind.Err) || exhausted(f.TCP.Err) || exhausted(f.UDP.Err) {
+	if syserr.Exhausted(f.Bind.Err) || syserr.Exhausted(f.TCP.Err) || syserr.Exhausted(f.UDP.Err) {
 		finding.Fix = fixExhausted
 	}
 	return []Finding{finding}
@@ -220,7 +222,7 @@ func (r *Report) rangeFindings() []Finding {
 	if runtime.GOOS == "linux" {
 		f.Level = LevelWarn
 	}
-	if exhausted(first.Bind.Err) || exhausted(first.Connect.Err) {
+	if syserr.Exhausted(first.Bind.Err) || syserr.Exhausted(first.Connect.Err) {
 		f.Fix = fixExhausted
 	}
 	if len(bad) == len(r.Range)-1 {

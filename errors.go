@@ -31,3 +31,7 @@ func quote(s string) string {
 	}
 	return strconv.Quote(s[:cut]) + "..."
 }
+
+// A controlError is what a Control function of the caller returned. It has no
+// Unwrap, so that no error number in it decides anything.
+type controlError struct{ error }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // Verdict sums up a report, or one [Finding], in a word that a person can
@@ -126,7 +128,7 @@ func (o Outcome) MarshalJSON() ([]byte, error) {
 	if o.Err != nil {
 		out.Error = o.Err.Error()
 		if errno, ok := errors.AsType[syscall.Errno](o.Err); ok {
-			out.Errno = errnoName(errno)
+			out.Errno = syserr.Name(errno)
 		}
 	}
 	return json.Marshal(out)

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // Ingress is how a socket that is bound to a loopback address keeps out what
@@ -83,7 +85,7 @@ type loop struct {
 // a lack of descriptors or memory, on which the wire must not be let in.
 func scanForLoop() (loop, error) {
 	ifs, err := net.Interfaces()
-	if exhausted(err) {
+	if syserr.Exhausted(err) {
 		return loop{}, err
 	}
 	for _, i := range ifs {

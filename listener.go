@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // A Listener accepts TCP connections on one or several loopback addresses as
@@ -75,9 +77,9 @@ func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 				return r.conn, nil
 			}
 			l.reject(r.conn, refusal)
-		case exhausted(r.err):
-			return nil, l.opError("accept", asTemporary(r.err))
-		case !connectionFailed(r.err):
+		case syserr.Exhausted(r.err):
+			return nil, l.opError("accept", syserr.Temporary(r.err))
+		case !syserr.ConnectionFailed(r.err):
 			return nil, l.opError("accept", r.err)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // probeTimeout bounds an attempt of Probe. Loopback answers in microseconds.
@@ -193,7 +195,7 @@ func (r *PortReport) first() netip.Addr {
 		return netip.Addr{}
 	}
 	six := r.Attempts[0]
-	if six.Source == "" && r.Attempts[1].Source != "" || missing(six.Connect.Err) || hasErrno(six.Connect.Err, "ENETUNREACH") {
+	if six.Source == "" && r.Attempts[1].Source != "" || syserr.Missing(six.Connect.Err) || syserr.Is(six.Connect.Err, "ENETUNREACH") {
 		return IPv4()
 	}
 	return IPv6()
@@ -201,7 +203,7 @@ func (r *PortReport) first() netip.Addr {
 
 // refused reports whether it is known of a family that nothing listens.
 func (r *PortReport) refused() bool {
-	return slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return hasErrno(a.Connect.Err, "ECONNREFUSED") })
+	return slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return syserr.Is(a.Connect.Err, "ECONNREFUSED") })
 }
 
 // clients returns which clients of localhost fail, and which get through, in

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"time"
+
+	"example.com/loopback/internal/syserr"
 )
 
 var errLoopDown = errors.New("loopback: the loopback interface is down")
@@ -76,11 +78,11 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 	asked := false // whether anything gets through
 	for _, rung := range rungs {
 		g, set, err := try(rung)
-		if err != nil && set && !asked && !exhausted(err) {
+		if err != nil && set && !asked && !syserr.Exhausted(err) {
 			asked = true
 			_, _, all := try(IngressAny)
 			switch {
-			case exhausted(all):
+			case syserr.Exhausted(all):
 				err = all
 			case all != nil && ended(ctx) == nil:
 				return taken(g, fmt.Errorf("not proved, nothing gets through: %w", all))
@@ -94,7 +96,7 @@ func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehe
 			return taken(g, nil)
 		case ended(ctx) != nil:
 			return gate{}, nil, ended(ctx)
-		case exhausted(err), !set && missing(err):
+		case syserr.Exhausted(err), !set && syserr.Missing(err):
 			return g, nil, err
 		case !set && (failedAt(err, "bind") || failedAt(err, "socket")): // all ports are in use, or a sandbox forbids it
 			return taken(g, fmt.Errorf("not proved, no port can be had for it: %w", err))

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // What is advised where loopback is broken: a command, if that is all it takes.
@@ -38,14 +40,14 @@ const fixExhausted = "let this process open more files: ulimit -n"
 // loopback interface, where that is known, and what to do about it.
 func whyAbsent(addr netip.Addr, err error, lo net.Interface) (cause, fix string) {
 	switch {
-	case exhausted(err):
+	case syserr.Exhausted(err):
 		return "", fixExhausted
 	case addr.Is6():
 		if cause, fix = ipv6Off(lo); cause != "" {
 			return cause, fix
 		}
 	}
-	if hasErrno(err, "EADDRNOTAVAIL") {
+	if syserr.Is(err, "EADDRNOTAVAIL") {
 		fix = cmp.Or(assign(addr, lo.Name), "give the loopback interface the address")
 	}
 	return "", fix

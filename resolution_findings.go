@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // judge sets the findings and the verdict.
@@ -70,7 +72,7 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 		switch {
 		case unreachable[0].Addr == broadcast4:
 			fix = res.fixForeign(unreachable[:1], hosts, want)
-		case exhausted(unreachable[0].Connect.Err):
+		case syserr.Exhausted(unreachable[0].Connect.Err):
 			fix = fixExhausted
 		}
 		if down != "" {
@@ -86,7 +88,7 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 		}
 		level := LevelWarn
 		_, fix := whyAbsent(failed[0].Addr, failed[0].Bind.Err, loopInterface())
-		if !exhausted(failed[0].Bind.Err) && strings.HasPrefix(failed[0].Source, "hosts:") {
+		if !syserr.Exhausted(failed[0].Bind.Err) && strings.HasPrefix(failed[0].Source, "hosts:") {
 			fix = orUnclaim(fix, failed[0].Addr)
 		}
 		if !usable && len(unreachable) == 0 {

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // socketInfoOf fills in all but what follows from the addresses.
@@ -15,7 +17,7 @@ func socketInfoOf(fd uintptr) (s socketInfo, err error) {
 	sa, err := syscall.Getsockname(h)
 	if err != nil {
 		errno, _ := errors.AsType[syscall.Errno](err)
-		switch errnoName(errno) {
+		switch syserr.Name(errno) {
 		case "ENOTSOCK":
 			s.why = "it is not a socket"
 			return s, nil

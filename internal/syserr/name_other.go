@@ -1,15 +1,12 @@
 //go:build !unix
 
-package loopback
+package syserr
 
 import "syscall"
 
-// errnoName returns the name of an error number, as "ECONNREFUSED", or "" for
-// one without a name.
-//
-// Windows sockets report the numbers of Winsock (WSAECONNREFUSED, 10061);
-// they get the names that POSIX has for them.
-func errnoName(errno syscall.Errno) string {
+// name knows the numbers of Winsock (WSAECONNREFUSED, 10061) beside those that
+// package syscall gives to the errors it makes up.
+func name(errno syscall.Errno) string {
 	switch errno {
 	case syscall.EACCES, 10013:
 		return "EACCES"

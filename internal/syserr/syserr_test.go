@@ -1,4 +1,4 @@
-package loopback_test
+package syserr_test
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"example.com/loopback"
+	"example.com/loopback/internal/syserr"
 	"github.com/stretchr/testify/assert"
 )
 
@@ -15,7 +15,7 @@ import (
 func TestShortageIsTemporary(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		from := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
-		op := &net.OpError{Op: "accept", Net: "tcp", Err: loopback.AsTemporary(from.Err)}
+		op := &net.OpError{Op: "accept", Net: "tcp", Err: syserr.Temporary(from.Err)}
 		assert.True(t, op.Temporary(), "%v", errno)
 		assert.ErrorIs(t, op, errno)
 		assert.IsType(t, (*os.SyscallError)(nil), op.Err)
@@ -38,7 +38,7 @@ func TestConnectionFailed(t *testing.T) {
 		syscall.EBADF:        false,
 	} {
 		err := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
-		assert.Equal(t, want, loopback.ConnectionFailed(err), "%v", errno)
+		assert.Equal(t, want, syserr.ConnectionFailed(err), "%v", errno)
 	}
-	assert.False(t, loopback.ConnectionFailed(net.ErrClosed))
+	assert.False(t, syserr.ConnectionFailed(net.ErrClosed))
 }
