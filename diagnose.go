@@ -10,19 +10,6 @@ import (
 	"time"
 )
 
-// What is wrong with a machine: the verdicts that [Diagnose] adds to those of
-// [Resolve].
-const (
-	VerdictWire          Verdict = "WIRE"            // routing delivers to 127.0.0.1 what comes from other machines
-	VerdictLoDown        Verdict = "LO-DOWN"         // no loopback interface is up
-	VerdictNoLo          Verdict = "NO-LO"           // no interface has the loopback flag
-	VerdictLoRenamed     Verdict = "LO-RENAMED"      // the loopback interface of Linux is not called lo
-	VerdictPartialRange  Verdict = "PARTIAL-127/8"   // 127.0.0.1 works, but not all of 127.0.0.0/8
-	VerdictLoopbackOffLo Verdict = "LOOPBACK-OFF-LO" // a loopback address on an interface that is not loopback
-	VerdictForeignOnLo   Verdict = "FOREIGN-ON-LO"   // an address on a loopback interface that is not loopback
-	VerdictRouteLocalnet Verdict = "ROUTE-LOCALNET"  // route_localnet is on, though nothing gets in at present
-)
-
 // Report is what [Diagnose] found out about a machine. What could not be found
 // out is nil, and Absent says why.
 type Report struct {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -80,12 +81,12 @@ func (r *Report) wireFindings() (fs []Finding) {
 	if len(in) > 0 {
 		fs = append(fs, Finding{VerdictWire, LevelError,
 			"routing lets other machines in to 127.0.0.1, unless a packet filter stops them",
-			list(in, "; ", wireEvidence), routeLocalnetOff(in)})
+			page.List(in, "; ", wireEvidence), routeLocalnetOff(in)})
 	}
 	if len(out) > 0 {
 		fs = append(fs, Finding{VerdictRouteLocalnet, LevelInfo,
 			"the rule that keeps other machines out of 127.0.0.0/8 is off, though nothing gets in at present",
-			list(out, "; ", wireEvidence), routeLocalnetOff(out)})
+			page.List(out, "; ", wireEvidence), routeLocalnetOff(out)})
 	}
 	return fs
 }
@@ -177,7 +178,7 @@ func (r *Report) placeFindings() (fs []Finding) {
 	if len(off) > 0 {
 		fs = append(fs, Finding{VerdictLoopbackOffLo, LevelWarn,
 			"loopback addresses are on an interface that is not loopback: what is sent to them may leave this machine, or seem to come from outside",
-			list(off, ", ", PlacedAddr.String), takeAway(off)})
+			page.List(off, ", ", PlacedAddr.String), takeAway(off)})
 	}
 	if len(foreign) > 0 {
 		fix := takeAway(foreign)
@@ -186,7 +187,7 @@ func (r *Report) placeFindings() (fs []Finding) {
 		}
 		fs = append(fs, Finding{VerdictForeignOnLo, LevelInfo,
 			"the loopback interface has addresses that are not loopback: other machines may reach them",
-			list(foreign, ", ", PlacedAddr.String), fix})
+			page.List(foreign, ", ", PlacedAddr.String), fix})
 	}
 	return fs
 }
@@ -238,7 +239,7 @@ func wireEvidence(w WireReport) string {
 	case len(w.From) == 0:
 		return w.Interface + " lets nothing in"
 	}
-	return w.Interface + " from " + list(w.From, ", ", netip.Addr.String)
+	return w.Interface + " from " + page.List(w.From, ", ", netip.Addr.String)
 }
 
 // sampleEvidence says of each error which addresses met it.

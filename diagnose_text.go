@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"example.com/loopback/internal/page"
 )
 
 // String returns the report as a page for a person: the verdict, the findings,
@@ -12,13 +14,13 @@ func (r *Report) String() string {
 	var b strings.Builder
 	details := func(f Finding, indent string) {
 		if f.Evidence != "" {
-			hang(&b, indent+"seen: ", f.Evidence)
+			b.WriteString(page.Hang(indent+"seen: ", f.Evidence))
 		}
 		if f.Fix != "" {
 			b.WriteString(indent + "fix:  " + f.Fix + "\n") // in one line: it may be a command to copy
 		}
 	}
-	hang(&b, fmt.Sprintf("loopback: %s  ", r.Verdict), r.headline())
+	b.WriteString(page.Hang(fmt.Sprintf("loopback: %s  ", r.Verdict), r.headline()))
 	rest := r.Findings
 	if r.Verdict != VerdictOK && len(rest) > 0 { // the first line is about this one
 		details(rest[0], "  ")
@@ -28,7 +30,7 @@ func (r *Report) String() string {
 		if i == 0 {
 			b.WriteString("\nalso found\n")
 		}
-		hang(&b, fmt.Sprintf("  %-5v  ", f.Level), string(f.Verdict)+": "+f.Message)
+		b.WriteString(page.Hang(fmt.Sprintf("  %-5v  ", f.Level), string(f.Verdict)+": "+f.Message))
 		details(f, "         ")
 	}
 
@@ -36,11 +38,11 @@ func (r *Report) String() string {
 		b.WriteString("\n" + heading + "\n")
 		switch {
 		case !known:
-			hang(&b, "  not known: ", r.reason(part))
+			b.WriteString(page.Hang("  not known: ", r.reason(part)))
 		case len(rows) == 0:
 			b.WriteString("  none\n")
 		default:
-			b.WriteString(align(rows))
+			b.WriteString(page.Columns(rows))
 		}
 	}
 	section("interfaces", "interfaces", r.Interfaces != nil, r.interfaceRows())
@@ -56,13 +58,13 @@ func (r *Report) String() string {
 		section("localhost", "localhost", true, rows)
 		dial, listen := "nothing", "nothing"
 		if len(l.Dial) > 0 {
-			dial = list(l.Dial, ", then ", netip.Addr.String)
+			dial = page.List(l.Dial, ", then ", netip.Addr.String)
 		}
 		if l.Listen.IsValid() {
 			listen = l.Listen.String()
 		}
-		hang(&b, "  net.Dial tries    ", dial)
-		hang(&b, "  net.Listen binds  ", listen)
+		b.WriteString(page.Hang("  net.Dial tries    ", dial))
+		b.WriteString(page.Hang("  net.Listen binds  ", listen))
 	}
 	return b.String()
 }
@@ -157,26 +159,8 @@ func (r *Report) wireRows() (rows [][]string) {
 		ws   []WireReport
 	}{{"let in at", in}, {"kept out at", out}, {"down", down}} {
 		if len(row.ws) > 0 {
-			rows = append(rows, []string{row.what, list(row.ws, ", ", func(w WireReport) string { return w.Interface })})
+			rows = append(rows, []string{row.what, page.List(row.ws, ", ", func(w WireReport) string { return w.Interface })})
 		}
 	}
 	return rows
-}
-
-// hang adds text behind a label, wrapped at 80 columns where there are spaces
-// and indented to the label.
-func hang(b *strings.Builder, label, text string) {
-	line := label
-	for i, word := range strings.Fields(text) {
-		switch {
-		case i == 0:
-		case len(line)+1+len(word) > 80:
-			b.WriteString(line + "\n")
-			line = strings.Repeat(" ", len(label))
-		default:
-			line += " "
-		}
-		line += word
-	}
-	b.WriteString(strings.TrimRight(line, " ") + "\n")
 }

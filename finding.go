@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
-	"unicode/utf8"
 
+	"example.com/loopback/internal/enum"
+	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -30,15 +31,30 @@ const (
 	VerdictFromDNS      Verdict = "FROM-DNS"      // no hosts entry for localhost: the answer came over the network
 	VerdictMissing      Verdict = "MISSING"       // the name has no address
 	VerdictLookupFailed Verdict = "LOOKUP-FAILED" // the resolver failed or did not answer in time
+	VerdictHostsFile    Verdict = "HOSTS-FILE"    // of findings alone: a line of the hosts file is not read as it looks, or has another address
 )
 
 // What answers on a port: the verdicts of [Probe].
 const (
-	VerdictOpen      Verdict = "OPEN"       // open on every family that this machine has
-	VerdictClosed    Verdict = "CLOSED"     // nothing listens
-	VerdictSplit     Verdict = "SPLIT"      // open on one family only, the machine has both
-	VerdictNoAnswer  Verdict = "NO-ANSWER"  // not open, and at least one attempt hung
-	VerdictTwoOwners Verdict = "TWO-OWNERS" // the families belong to sockets of different users
+	VerdictOpen       Verdict = "OPEN"        // open on every family that this machine has
+	VerdictClosed     Verdict = "CLOSED"      // nothing listens
+	VerdictSplit      Verdict = "SPLIT"       // open on one family only, the machine has both
+	VerdictNoAnswer   Verdict = "NO-ANSWER"   // not open, and at least one attempt hung
+	VerdictTwoOwners  Verdict = "TWO-OWNERS"  // the families belong to sockets of different users
+	VerdictUnixSocket Verdict = "UNIX-SOCKET" // of findings alone: some clients make a unix socket of localhost
+)
+
+// What is wrong with a machine: the verdicts that [Diagnose] adds to those of
+// [Resolve].
+const (
+	VerdictWire          Verdict = "WIRE"            // routing delivers to 127.0.0.1 what comes from other machines
+	VerdictLoDown        Verdict = "LO-DOWN"         // no loopback interface is up
+	VerdictNoLo          Verdict = "NO-LO"           // no interface has the loopback flag
+	VerdictLoRenamed     Verdict = "LO-RENAMED"      // the loopback interface of Linux is not called lo
+	VerdictPartialRange  Verdict = "PARTIAL-127/8"   // 127.0.0.1 works, but not all of 127.0.0.0/8
+	VerdictLoopbackOffLo Verdict = "LOOPBACK-OFF-LO" // a loopback address on an interface that is not loopback
+	VerdictForeignOnLo   Verdict = "FOREIGN-ON-LO"   // an address on a loopback interface that is not loopback
+	VerdictRouteLocalnet Verdict = "ROUTE-LOCALNET"  // route_localnet is on, though nothing gets in at present
 )
 
 // Level is how much a [Finding] matters. The zero value is LevelInfo; a more
@@ -51,21 +67,17 @@ const (
 	LevelError              // others get in, or localhost cannot be used
 )
 
+var levelNames = []string{LevelInfo: "info", LevelWarn: "warn", LevelError: "error"}
+
 // String returns the name of the level: info, warn or error.
-func (l Level) String() string {
-	switch l {
-	case LevelInfo:
-		return "info"
-	case LevelWarn:
-		return "warn"
-	case LevelError:
-		return "error"
-	}
-	return "Level(" + strconv.Itoa(int(l)) + ")"
-}
+func (l Level) String() string { return enum.Text(l, "Level", levelNames) }
 
 // MarshalText returns the String of the level. The error is always nil.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText sets the level to the one that text names. Any other text is
+// an error, and the level stays as it is.
+func (l *Level) UnmarshalText(text []byte) error { return enum.Parse(l, text, "Level", levelNames) }
 
 // Finding is one thing that a report has to say.
 type Finding struct {
@@ -88,7 +100,7 @@ func (f Finding) String() string {
 // Outcome is how an attempt ended. The zero Outcome was not tried.
 //
 // As JSON it is null if it was not tried, {"ok":true} if it succeeded, and
-// otherwise {"ok":false,"error":"...","errno":"ECONNREFUSED"}, without errno
+// otherwise {"ok":false,"error":"...","errno":"ECONNREFUSED"}. There is no errno
 // where the error was not the operating system's, as with a timeout. Windows
 // error codes have the names of their POSIX equivalents.
 type Outcome struct {
@@ -115,23 +127,81 @@ func (o Outcome) String() string {
 	return o.Err.Error()
 }
 
+// outcomeJSON is the form of an Outcome that was tried.
+type outcomeJSON struct {
+	OK    bool   `json:"ok"`
+	Error string `json:"error,omitempty"`
+	Errno string `json:"errno,omitempty"`
+}
+
 // MarshalJSON returns the outcome as described at [Outcome].
 func (o Outcome) MarshalJSON() ([]byte, error) {
 	if !o.Tried {
 		return []byte("null"), nil
 	}
-	out := struct {
-		OK    bool   `json:"ok"`
-		Error string `json:"error,omitempty"`
-		Errno string `json:"errno,omitempty"`
-	}{OK: o.Err == nil}
+	out := outcomeJSON{OK: o.Err == nil}
 	if o.Err != nil {
-		out.Error = o.Err.Error()
-		if errno, ok := errors.AsType[syscall.Errno](o.Err); ok {
-			out.Errno = syserr.Name(errno)
-		}
+		out.Error, out.Errno = o.Err.Error(), errnoOf(o.Err)
 	}
 	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. Err is then an error with the
+// same text, and [errors.Is] finds the [syscall.Errno] in it if this platform
+// has one of that name.
+func (o *Outcome) UnmarshalJSON(b []byte) error {
+	var in *outcomeJSON
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	switch {
+	case in == nil:
+		*o = Outcome{}
+	case in.OK:
+		*o = Outcome{Tried: true}
+	default:
+		*o = Outcome{Tried: true, Err: errorRead{text: in.Error, errno: in.Errno}}
+	}
+	return nil
+}
+
+// An errorRead is an error that was read back from JSON.
+type errorRead struct {
+	text  string
+	errno string // its name; "" if there was none
+}
+
+func (e errorRead) Error() string { return e.text }
+
+// Unwrap returns the error number, if this platform has it.
+func (e errorRead) Unwrap() error {
+	if errno, ok := syserr.Number(e.errno); ok {
+		return errno
+	}
+	return nil
+}
+
+// Is compares error numbers by name: Windows has two for one.
+func (e errorRead) Is(target error) bool {
+	errno, ok := target.(syscall.Errno)
+	return ok && e.errno != "" && syserr.Name(errno) == e.errno
+}
+
+// Timeout reports whether the text is that of a time that was up.
+func (e errorRead) Timeout() bool {
+	return slices.ContainsFunc([]error{os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled, syscall.ETIMEDOUT},
+		func(err error) bool { return strings.HasSuffix(e.text, err.Error()) })
+}
+
+// errnoOf returns the name of the error number in err, or "" if there is none.
+func errnoOf(err error) string {
+	if e, ok := errors.AsType[errorRead](err); ok {
+		return e.errno
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return syserr.Name(errno)
+	}
+	return ""
 }
 
 // timedOut reports whether err means that nothing answered in time: by a
@@ -150,51 +220,11 @@ func bySeverity(findings []Finding) {
 	slices.SortStableFunc(findings, func(a, b Finding) int { return int(b.Level) - int(a.Level) })
 }
 
-// align lays rows out as lines of columns with two spaces before each, as wide
-// as their widest cell. Lines have no trailing spaces; the last cell of a row
-// does not count towards its column.
-func align(rows [][]string) string {
-	var width []int
-	for _, row := range rows {
-		for i, cell := range row {
-			if i == len(width) {
-				width = append(width, 0)
-			}
-			if i < len(row)-1 {
-				width[i] = max(width[i], utf8.RuneCountInString(cell))
-			}
-		}
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		line := ""
-		for i, cell := range row {
-			line += "  " + cell + strings.Repeat(" ", max(0, width[i]-utf8.RuneCountInString(cell)))
-		}
-		b.WriteString(strings.TrimRight(line, " "))
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// list joins what text makes of the items, up to four of them.
-func list[T any](items []T, sep string, text func(T) string) string {
-	var parts []string
-	for i, item := range items {
-		if i == 4 {
-			parts = append(parts, fmt.Sprintf("and %d more", len(items)-i))
-			break
-		}
-		parts = append(parts, text(item))
-	}
-	return strings.Join(parts, sep)
-}
-
 // reportText returns a report as text. The message of the finding that is the
 // verdict is not repeated: the headline says it.
 func reportText(name string, verdict Verdict, headline string, rows [][]string, findings []Finding) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s  %s\n%s", name, verdict, headline, align(rows))
+	fmt.Fprintf(&b, "%s: %s  %s\n%s", name, verdict, headline, page.Columns(rows))
 	fixes := []string{""}
 	for i, f := range findings {
 		if i > 0 || f.Verdict != verdict {

@@ -40,7 +40,40 @@ func TestOutcome(t *testing.T) {
 			assert.Equal(t, tt.json, string(data))
 			assert.Equal(t, tt.text, tt.outcome.String())
 			assert.Equal(t, tt.ok, tt.outcome.OK())
+
+			back := loopback.Outcome{Tried: true, Err: errors.New("overwritten")}
+			require.NoError(t, json.Unmarshal(data, &back))
+			assert.Equal(t, tt.outcome.Tried, back.Tried)
+			assert.Equal(t, tt.outcome.Err == nil, back.Err == nil)
+			for _, errno := range []error{syscall.ECONNREFUSED, syscall.ETIMEDOUT, syscall.EADDRINUSE} {
+				assert.Equal(t, errors.Is(tt.outcome.Err, errno), errors.Is(back.Err, errno), "%v", errno)
+			}
+			assert.Equal(t, tt.text, back.String())
+			again, err := json.Marshal(back)
+			require.NoError(t, err)
+			assert.Equal(t, tt.json, string(again))
 		})
+	}
+}
+
+// A report of another system has names that this one does not know.
+func TestOutcomeKeepsForeignErrno(t *testing.T) {
+	const text = `{"ok":false,"error":"connect: strange","errno":"ESTRANGE"}`
+	var o loopback.Outcome
+	require.NoError(t, json.Unmarshal([]byte(text), &o))
+	assert.EqualError(t, o.Err, "connect: strange")
+	_, ok := errors.AsType[syscall.Errno](o.Err)
+	assert.False(t, ok)
+	again, err := json.Marshal(o)
+	require.NoError(t, err)
+	assert.Equal(t, text, string(again))
+}
+
+func TestOutcomeRefusesOtherJSON(t *testing.T) {
+	o := loopback.Outcome{Tried: true}
+	for _, text := range []string{`1`, `"ok"`, `[]`, `{"ok":"yes"}`, `{`} {
+		assert.Error(t, json.Unmarshal([]byte(text), &o), text)
+		assert.Equal(t, loopback.Outcome{Tried: true}, o, text)
 	}
 }
 
@@ -56,6 +89,13 @@ func TestLevel(t *testing.T) {
 		text, err := level.MarshalText()
 		require.NoError(t, err)
 		assert.Equal(t, want, string(text))
+		var back loopback.Level
+		if level <= loopback.LevelError {
+			require.NoError(t, back.UnmarshalText(text))
+			assert.Equal(t, level, back)
+		} else {
+			assert.ErrorContains(t, back.UnmarshalText(text), `"Level(9)"`)
+		}
 	}
 }
 
@@ -86,6 +126,8 @@ func TestVerdictNames(t *testing.T) {
 		loopback.VerdictSplit:        "SPLIT",
 		loopback.VerdictNoAnswer:     "NO-ANSWER",
 		loopback.VerdictTwoOwners:    "TWO-OWNERS",
+		loopback.VerdictHostsFile:    "HOSTS-FILE",
+		loopback.VerdictUnixSocket:   "UNIX-SOCKET",
 	} {
 		assert.Equal(t, want, string(verdict))
 	}

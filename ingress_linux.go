@@ -5,8 +5,9 @@ import (
 	"os"
 	"syscall"
 
-	"example.com/loopback/internal/pktinfo"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback/internal/pktinfo"
 )
 
 // loopbackIndex is the index of the loopback interface in every network

@@ -30,8 +30,9 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"example.com/loopback/internal/enum"
 )
 
 // Is reports whether addr is a loopback address: in 127.0.0.0/8, ::1, or
@@ -98,28 +99,21 @@ func (k Kind) IsLoopback() bool {
 	return k == KindIPv4 || k == KindIPv6 || k == KindMapped
 }
 
+var kindNames = []string{
+	KindNone: "none", KindIPv4: "IPv4", KindIPv6: "IPv6", KindMapped: "mapped",
+	KindUnspecified: "unspecified", KindEmbedded: "embedded",
+}
+
 // String returns the name of the kind: none, IPv4, IPv6, mapped, unspecified
 // or embedded.
-func (k Kind) String() string {
-	switch k {
-	case KindNone:
-		return "none"
-	case KindIPv4:
-		return "IPv4"
-	case KindIPv6:
-		return "IPv6"
-	case KindMapped:
-		return "mapped"
-	case KindUnspecified:
-		return "unspecified"
-	case KindEmbedded:
-		return "embedded"
-	}
-	return "Kind(" + strconv.Itoa(int(k)) + ")"
-}
+func (k Kind) String() string { return enum.Text(k, "Kind", kindNames) }
 
 // MarshalText returns the String of the kind. The error is always nil.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText sets the kind to the one that text names. Any other text is an
+// error, and the kind stays as it is.
+func (k *Kind) UnmarshalText(text []byte) error { return enum.Parse(k, text, "Kind", kindNames) }
 
 // KindOf returns the kind of addr, whatever its zone. It is KindNone for the
 // zero Addr.

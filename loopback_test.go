@@ -221,6 +221,14 @@ func TestKindText(t *testing.T) {
 		text, err := encoding.TextMarshaler(k).MarshalText()
 		require.NoError(t, err)
 		assert.Equal(t, want, string(text))
+		back := loopback.KindMapped
+		if err := encoding.TextUnmarshaler(&back).UnmarshalText(text); k == 200 {
+			assert.EqualError(t, err, `loopback: unknown Kind "Kind(200)"`)
+			assert.Equal(t, loopback.KindMapped, back)
+		} else {
+			require.NoError(t, err)
+			assert.Equal(t, k, back)
+		}
 	}
 	var zero loopback.Kind
 	assert.Equal(t, loopback.KindNone, zero)

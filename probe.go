@@ -19,10 +19,6 @@ import (
 // probeTimeout bounds an attempt of Probe. Loopback answers in microseconds.
 const probeTimeout = 2 * time.Second
 
-// VerdictUnixSocket is of a finding about clients that make a unix socket of
-// localhost. It is never the verdict of a report.
-const VerdictUnixSocket Verdict = "UNIX-SOCKET"
-
 // PortReport is what answers on a port of localhost: the result of [Probe].
 type PortReport struct {
 	Port     uint16    `json:"port"`

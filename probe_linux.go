@@ -6,8 +6,9 @@ import (
 	"net/netip"
 	"os"
 
-	"example.com/loopback/internal/netlink"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback/internal/netlink"
 )
 
 // listenerUID returns the user of the socket that listens on addr, if it can

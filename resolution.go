@@ -23,11 +23,6 @@ type Answer struct {
 	Connect Outcome    `json:"connect"` // to a listener of our own; not tried unless it could be bound
 }
 
-// VerdictHostsFile is of findings that remark on the hosts file: a line that
-// names the name and is lost, a file that cannot be read, and of [Probe], another
-// address that localhost has there. It is never the verdict of a report.
-const VerdictHostsFile Verdict = "HOSTS-FILE"
-
 // String returns the report as a few lines for a person, the verdict first.
 func (res *Resolution) String() string {
 	headline, findings := "loopback, in every family that this machine has", res.Findings

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -168,7 +169,7 @@ func (res *Resolution) remarkHosts(hosts *hostsFile) {
 				evidence = append(evidence, e.source())
 			}
 		}
-		res.find(VerdictHostsFile, LevelWarn, list(evidence, ", ", strings.Clone), e.lost.fix,
+		res.find(VerdictHostsFile, LevelWarn, page.List(evidence, ", ", strings.Clone), e.lost.fix,
 			"%s is not found in %s of %s: %s", res.Name, lineList(lines), hosts.path, e.lost.why)
 	}
 }
@@ -257,7 +258,7 @@ func lineList(numbers []string) string {
 	if len(numbers) == 1 {
 		return "line " + numbers[0]
 	}
-	return "lines " + list(numbers, ", ", strings.Clone)
+	return "lines " + page.List(numbers, ", ", strings.Clone)
 }
 
 // isAddress reports whether name is an address to package net or, as 127.1 is,

@@ -45,3 +45,7 @@ func name(errno syscall.Errno) string {
 	}
 	return ""
 }
+
+// ranges holds the numbers that name may know: those of Winsock, of a POSIX
+// system, and on Windows those that package syscall makes up.
+var ranges = []struct{ first, last syscall.Errno }{{10000, 10999}, {1, 255}, {1 << 29, 1<<29 + 255}}

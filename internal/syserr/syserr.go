@@ -16,6 +16,22 @@ import (
 // of one number come out as one: Linux says ENOTSUP for EOPNOTSUPP.
 func Name(errno syscall.Errno) string { return name(errno) }
 
+// Number returns the error number that has the name on this platform. Where
+// several have it, on Windows, it is that of Winsock.
+func Number(name string) (errno syscall.Errno, ok bool) {
+	if name == "" {
+		return 0, false
+	}
+	for _, r := range ranges {
+		for errno := r.first; errno <= r.last; errno++ {
+			if Name(errno) == name {
+				return errno, true
+			}
+		}
+	}
+	return 0, false
+}
+
 // Is reports whether err wraps an error number with one of the names.
 func Is(err error, names ...string) bool {
 	errno, ok := errors.AsType[syscall.Errno](err)

@@ -7,8 +7,9 @@ import (
 	"syscall"
 	"testing"
 
-	"example.com/loopback/internal/syserr"
 	"github.com/stretchr/testify/assert"
+
+	"example.com/loopback/internal/syserr"
 )
 
 // net/http and its like go on only after errors that are Temporary.
@@ -41,4 +42,16 @@ func TestConnectionFailed(t *testing.T) {
 		assert.Equal(t, want, syserr.ConnectionFailed(err), "%v", errno)
 	}
 	assert.False(t, syserr.ConnectionFailed(net.ErrClosed))
+}
+
+func TestNumberFindsEveryName(t *testing.T) {
+	for _, name := range []string{"EACCES", "EADDRINUSE", "EADDRNOTAVAIL", "EAFNOSUPPORT", "ECONNREFUSED", "EMFILE", "ETIMEDOUT"} {
+		errno, ok := syserr.Number(name)
+		assert.True(t, ok, name)
+		assert.Equal(t, name, syserr.Name(errno))
+	}
+	for _, name := range []string{"", "ENONSENSE", "econnrefused"} {
+		_, ok := syserr.Number(name)
+		assert.False(t, ok, name)
+	}
 }
