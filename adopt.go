@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -36,11 +37,11 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 	if err != nil {
 		return nil, adoptError(nil, err)
 	}
-	lo, err := findLoop()
+	lo, err := netif.FindLoopback()
 	if err != nil {
 		return nil, adoptError(nil, err)
 	}
-	here := namespace()
+	here := netif.Namespace()
 	var socks []tcpSock
 	var bindings []Binding
 	var has4, has6 bool

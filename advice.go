@@ -6,8 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"strings"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -43,7 +43,7 @@ func whyAbsent(addr netip.Addr, err error, lo net.Interface) (cause, fix string)
 	case syserr.Exhausted(err):
 		return "", fixExhausted
 	case addr.Is6():
-		if cause, fix = ipv6Off(lo); cause != "" {
+		if cause, fix = netif.IPv6Off(lo); cause != "" {
 			return cause, fix
 		}
 	}
@@ -62,19 +62,13 @@ func assign(addr netip.Addr, lo string) string {
 	return command("ip addr add 127.0.0.1/8 dev "+lo, "ifconfig "+lo+" inet 127.0.0.1/8 alias")
 }
 
-// parameter returns the name of a kernel parameter of an interface, as sysctl
-// of Linux knows it.
-func parameter(family, iface, key string) string {
-	return "net." + family + ".conf." + strings.ReplaceAll(iface, ".", "/") + "." + key
-}
-
 // loopInterface returns the name and the MTU of the loopback interface, or the
 // usual ones if it cannot be asked for them.
 func loopInterface() net.Interface {
 	ifi := net.Interface{Name: usualLo(), MTU: math.MaxInt}
-	if lo, err := findLoop(); err == nil && lo.index != 0 {
-		ifi.Name = lo.name
-		if i, err := net.InterfaceByName(lo.name); err == nil {
+	if lo, err := netif.FindLoopback(); err == nil && lo.Index != 0 {
+		ifi.Name = lo.Name
+		if i, err := net.InterfaceByName(lo.Name); err == nil {
 			ifi = *i
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -208,9 +209,9 @@ func (lc *ListenConfig) plan(ctx context.Context, r request, rehearse rehearsal)
 	if err != nil {
 		return nil, err
 	}
-	var lo loop
+	var lo netif.Loopback
 	if lc.Ingress != IngressAny {
-		if lo, err = findLoop(); err != nil {
+		if lo, err = netif.FindLoopback(); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/syserr"
 )
@@ -275,7 +276,7 @@ func routeLocalnetOff(ws []WireReport) string {
 	for _, w := range ws {
 		names := w.RouteLocalnet
 		if len(names) == 0 {
-			names = []string{parameter("ipv4", "all", "route_localnet"), parameter("ipv4", w.Interface, "route_localnet")}
+			names = []string{netif.Parameter("ipv4", "all", "route_localnet"), netif.Parameter("ipv4", w.Interface, "route_localnet")}
 		}
 		for _, name := range names {
 			if name += "=0"; !slices.Contains(off, name) {

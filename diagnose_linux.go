@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/netlink"
 )
 
@@ -32,7 +33,7 @@ func wire(ifaces []iface) ([]WireReport, error) {
 		}
 	}
 	behind := routes()
-	all := on("ipv4", "all", "route_localnet")
+	all := netif.NonZero("ipv4", "all", "route_localnet")
 	reports := []WireReport{}
 next:
 	for _, i := range ifaces {
@@ -45,7 +46,7 @@ next:
 		}
 		w := WireReport{Interface: i.Name, Index: i.Index, Up: i.Flags&net.FlagUp != 0, From: []netip.Addr{}}
 		// Either of the two is enough: IN_DEV_ROUTE_LOCALNET in the kernel.
-		w.RouteLocalnet = append(append([]string{}, all...), on("ipv4", i.Name, "route_localnet")...)
+		w.RouteLocalnet = append(append([]string{}, all...), netif.NonZero("ipv4", i.Name, "route_localnet")...)
 		if w.Up {
 			w.Exposed = new(bool)
 			for _, src := range sources(append(i.addrs, behind[i.Name]...), own) {

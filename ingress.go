@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 
-	"example.com/loopback/internal/syserr"
+	"example.com/loopback/internal/netif"
 )
 
 // Ingress is how a socket that is bound to a loopback address keeps out what
@@ -73,33 +73,10 @@ func (i Ingress) rungs() ([]Ingress, error) {
 	return []Ingress{i}, nil
 }
 
-// A loop is the loopback interface, as far as enforcing needs to know it. The
-// zero value is of a machine that shows none.
-type loop struct {
-	name  string
-	index int
-	up    bool
-}
-
-// scanForLoop returns the first interface with the loopback flag. Its error is
-// a lack of descriptors or memory, on which the wire must not be let in.
-func scanForLoop() (loop, error) {
-	ifs, err := net.Interfaces()
-	if syserr.Exhausted(err) {
-		return loop{}, err
-	}
-	for _, i := range ifs {
-		if i.Flags&net.FlagLoopback != 0 {
-			return loop{i.Name, i.Index, i.Flags&net.FlagUp != 0}, nil
-		}
-	}
-	return loop{}, nil
-}
-
 // A gate enforces one rung on one socket.
 type gate struct {
 	rung    Ingress
-	loop    loop
+	loop    netif.Loopback
 	v6      bool
 	forTrip bool // the socket is a throwaway one of a rehearsal
 }
@@ -114,8 +91,8 @@ func (g gate) admitAddr(addr netip.Addr) error {
 
 // admitIndex checks the index of the interface that something came in by.
 func (g gate) admitIndex(index int) error {
-	if index != g.loop.index || index == 0 {
-		return fmt.Errorf("%w: it came in by interface %d, not by %s", ErrRefused, index, g.loop.name)
+	if index != g.loop.Index || index == 0 {
+		return fmt.Errorf("%w: it came in by interface %d, not by %s", ErrRefused, index, g.loop.Name)
 	}
 	return nil
 }

@@ -8,11 +8,6 @@ import (
 	"syscall"
 )
 
-func findLoop() (loop, error) { return scanForLoop() }
-
-// namespace returns 0: there is only one.
-func namespace() uint64 { return 0 }
-
 // available returns why this machine does not have the rung.
 func (g gate) available() error {
 	if g.rung == IngressDevice || g.rung == IngressCheck {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback/internal/netif"
 )
 
 // openings adds to s the options that let in more than the local address.
@@ -55,7 +57,7 @@ func isTransparent(fd int, multipath bool) (bool, error) {
 func otherDevice(fd int) (string, error) {
 	// By index, as a socket may be of a namespace that has other names.
 	index, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
-	if err == nil && index != 0 && index != loopbackIndex {
+	if err == nil && index != 0 && index != netif.LoopbackIndex {
 		return strconv.Itoa(index), nil
 	}
 	if !errors.Is(err, unix.ENOPROTOOPT) {
@@ -65,8 +67,8 @@ func otherDevice(fd int) (string, error) {
 	if err != nil || name == "" {
 		return "", err
 	}
-	lo, err := findLoop()
-	if name == lo.name {
+	lo, err := netif.FindLoopback()
+	if name == lo.Name {
 		name = ""
 	}
 	return name, err

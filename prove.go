@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -36,8 +37,8 @@ type rehearsal func(ctx context.Context, g gate, addr netip.Addr) (trip func() e
 // An err for which missing holds, and that is not errors.ErrUnsupported, which
 // says that no rung served, is of a machine that has no such address;
 // g has the rung at which that came out.
-func choose(ctx context.Context, rungs []Ingress, lo loop, addr netip.Addr, rehearse rehearsal) (g gate, note, err error) {
-	down := lo.index != 0 && !lo.up
+func choose(ctx context.Context, rungs []Ingress, lo netif.Loopback, addr netip.Addr, rehearse rehearsal) (g gate, note, err error) {
+	down := lo.Index != 0 && !lo.Up
 	bound := proofTime
 	if down {
 		bound = proofTimeDown

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/syserr"
 )
@@ -301,8 +302,8 @@ func eachOnce(answers []Answer, text func(Answer) string) string {
 // loopbackDown returns the name of the loopback interface, if there is one and
 // it is down; otherwise "".
 func loopbackDown() string {
-	if lo, err := findLoop(); err == nil && !lo.up {
-		return lo.name
+	if lo, err := netif.FindLoopback(); err == nil && !lo.Up {
+		return lo.Name
 	}
 	return ""
 }

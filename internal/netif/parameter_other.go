@@ -1,7 +1,9 @@
 //go:build !linux
 
-package loopback
+package netif
 
 import "net"
+
+func nonZero(string, string, string) []string { return nil }
 
 func ipv6Off(net.Interface) (cause, fix string) { return "", "" }

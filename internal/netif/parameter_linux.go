@@ -1,4 +1,4 @@
-package loopback
+package netif
 
 import (
 	"fmt"
@@ -7,17 +7,14 @@ import (
 	"strings"
 )
 
-// on returns the name of a kernel parameter if it is not 0; else nothing.
-func on(family, iface, key string) []string {
+func nonZero(family, iface, key string) []string {
 	b, err := os.ReadFile("/proc/sys/net/" + family + "/conf/" + iface + "/" + key)
 	if value := strings.TrimSpace(string(b)); err != nil || value == "0" {
 		return nil
 	}
-	return []string{parameter(family, iface, key)}
+	return []string{Parameter(family, iface, key)}
 }
 
-// ipv6Off returns what keeps ::1 off the loopback interface, and what to do
-// about it.
 func ipv6Off(lo net.Interface) (cause, fix string) {
 	if _, err := os.Stat("/proc/sys/net"); err != nil {
 		return "", "" // not known
@@ -25,7 +22,7 @@ func ipv6Off(lo net.Interface) (cause, fix string) {
 	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
 		return "the kernel has no IPv6", "modprobe ipv6 # or boot without ipv6.disable=1"
 	}
-	if names := on("ipv6", lo.Name, "disable_ipv6"); names != nil {
+	if names := nonZero("ipv6", lo.Name, "disable_ipv6"); names != nil {
 		return names[0] + "=1", "sysctl -w " + names[0] + "=0"
 	}
 	if lo.MTU < 1280 { // RFC 8200, section 5

@@ -1,0 +1,60 @@
+package netif
+
+import "golang.org/x/sys/unix"
+
+// LoopbackIndex is the index of the loopback interface in every network
+// namespace of Linux: LOOPBACK_IFINDEX in the kernel's include/net/flow.h.
+const LoopbackIndex = 1
+
+func findLoopback() (Loopback, error) {
+	if lo, ok := ask(); ok {
+		return lo, nil
+	}
+	lo, err := scan()
+	if err == nil && lo.Index == 0 {
+		lo = Loopback{Name: "lo", Index: LoopbackIndex, Up: true}
+	}
+	return lo, err
+}
+
+// ask asks for the one interface, which takes microseconds however many there
+// are: netdevice(7).
+func ask() (Loopback, bool) {
+	fd, err := querySocket()
+	if err != nil {
+		return Loopback{}, false
+	}
+	defer unix.Close(fd)
+	ifr, _ := unix.NewIfreq("")
+	ifr.SetUint32(LoopbackIndex)
+	if unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr) != nil {
+		return Loopback{}, false
+	}
+	name := ifr.Name()
+	if unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, ifr) != nil {
+		return Loopback{}, false
+	}
+	flags := ifr.Uint16()
+	return Loopback{Name: name, Index: LoopbackIndex, Up: flags&unix.IFF_UP != 0}, flags&unix.IFF_LOOPBACK != 0
+}
+
+func namespace() uint64 {
+	fd, err := querySocket()
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	cookie, _ := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return cookie
+}
+
+// querySocket makes a socket for questions alone, of the first family that a
+// sandbox allows.
+func querySocket() (fd int, err error) {
+	for _, family := range []int{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6} {
+		if fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil {
+			break
+		}
+	}
+	return fd, err
+}
