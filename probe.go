@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/loopback/internal/hostsfile"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -26,7 +27,7 @@ type PortReport struct {
 	Attempts []Attempt `json:"attempts"` // ::1 first, then 127.0.0.1
 	Findings []Finding `json:"findings"` // none if all is well
 
-	elsewhere *hostsEntry // what the hosts file makes of localhost, if that is neither of the two
+	elsewhere *hostsfile.Entry // what the hosts file makes of localhost, if that is neither of the two
 }
 
 // Attempt is one connection that [Probe] tried to make.
@@ -67,7 +68,7 @@ func Probe(ctx context.Context, port uint16) (*PortReport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loopback: probe port %d: %w", port, err)
 	}
-	hosts := readHosts(hostsPath(), "localhost")
+	hosts := hostsfile.Read(hostsfile.Path(), "localhost")
 	r := &PortReport{Port: port, Attempts: make([]Attempt, 2), Findings: []Finding{}}
 	var (
 		wg    sync.WaitGroup
@@ -79,8 +80,8 @@ func Probe(ctx context.Context, port uint16) (*PortReport, error) {
 	for i, addr := range []netip.Addr{IPv6(), IPv4()} {
 		a := &r.Attempts[i]
 		a.Addr = netip.AddrPortFrom(addr, port)
-		if e, ok := hosts.find(addr, true); ok {
-			a.Source = e.source()
+		if e, ok := hosts.Find(addr, hostsfile.ByLibc); ok {
+			a.Source = e.Source()
 		}
 		wg.Go(func() {
 			a.Connect = Outcome{Tried: true, Err: knock(ctx, a.Addr)}
@@ -95,8 +96,8 @@ func Probe(ctx context.Context, port uint16) (*PortReport, error) {
 	}
 	wg.Wait()
 	if r.Attempts[0].Source == "" && r.Attempts[1].Source == "" {
-		if i := slices.IndexFunc(hosts.entries, func(e hostsEntry) bool { return e.found(true) }); i >= 0 {
-			r.elsewhere = &hosts.entries[i]
+		if i := slices.IndexFunc(hosts.Entries, func(e hostsfile.Entry) bool { return e.ReadBy(hostsfile.ByLibc) }); i >= 0 {
+			r.elsewhere = &hosts.Entries[i]
 		}
 	}
 	r.judge(ctx, users[0].ok && users[1].ok && users[0].uid != users[1].uid)
@@ -161,12 +162,12 @@ func (r *PortReport) judge(ctx context.Context, twoOwners bool) {
 		}
 	}
 	if e := r.elsewhere; e != nil {
-		find(VerdictHostsFile, LevelWarn, e.source(), "put `127.0.0.1 localhost` and `::1 localhost` there instead",
-			fmt.Sprintf("%s makes localhost %v, and clients that ask the resolver go there", hostsPath(), e.addr))
+		find(VerdictHostsFile, LevelWarn, e.Source(), "put `127.0.0.1 localhost` and `::1 localhost` there instead",
+			fmt.Sprintf("%s makes localhost %v, and clients that ask the resolver go there", hostsfile.Path(), e.Addr))
 	}
 	if open, shut := r.split(); r.Verdict == VerdictOpen && !shut.Connect.OK() && open.Source == "" && shut.Source != "" {
 		find(VerdictHostsFile, LevelWarn, shut.Source, fmt.Sprintf("put `%v localhost` there instead", open.Addr.Addr()),
-			fmt.Sprintf("%s makes localhost %v, and clients that ask the resolver go there", hostsPath(), shut.Addr.Addr()))
+			fmt.Sprintf("%s makes localhost %v, and clients that ask the resolver go there", hostsfile.Path(), shut.Addr.Addr()))
 	}
 	if r.Port == 3306 {
 		find(VerdictUnixSocket, LevelInfo, "port 3306", "name the host 127.0.0.1, or ask for --protocol=tcp", unixSocket)
@@ -215,7 +216,7 @@ func (r *PortReport) clients() (fails, works string) {
 	v4 := open.Addr.Addr().Is4()
 	switch {
 	case r.elsewhere != nil:
-		return "Go's Dial, Node, the JVM and all that ask the resolver, for localhost is " + r.elsewhere.addr.String() + " there",
+		return "Go's Dial, Node, the JVM and all that ask the resolver, for localhost is " + r.elsewhere.Addr.String() + " there",
 			"curl and browsers"
 	case open.Source == "" && shut.Source != "":
 		return "Go's Dial, Node, the JVM and all that ask the resolver, for localhost is only " + shut.Addr.Addr().String() + " there",

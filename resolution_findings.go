@@ -10,13 +10,14 @@ import (
 	"strconv"
 	"strings"
 
+	"example.com/loopback/internal/hostsfile"
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/syserr"
 )
 
 // judge sets the findings and the verdict.
-func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
+func (res *Resolution) judge(ctx context.Context, hosts *hostsfile.File, l lookups) {
 	var (
 		foreign, unknown, unreachable []Answer // not loopback; from the resolver; bound, but not connected to
 		unbound                       [2][]Answer
@@ -41,7 +42,7 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsFile, l lookups) {
 		}
 	}
 	name, failure := res.Name, l.failed()
-	inHosts := hosts.has(l.server == "")
+	inHosts := hosts.Has(l.reader())
 	down := loopbackDown()
 	have := [2]bool{hasFamily(ctx, IPv4()), hasFamily(ctx, IPv6())}
 	want := have // the families that the name should have
@@ -124,9 +125,9 @@ func (res *Resolution) find(verdict Verdict, level Level, evidence, fix, format 
 
 // fromDNS finds that answers for a localhost name did not come from the hosts
 // file, unless it is known that the system made them up itself.
-func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsFile, want [2]bool, l lookups) {
+func (res *Resolution) fromDNS(allLoopback bool, hosts *hostsfile.File, want [2]bool, l lookups) {
 	level, whence := LevelError, "a DNS server"
-	switch local := localResolver(); {
+	switch local := hostsfile.LocalResolver(); {
 	case l.server != "" || l.answerer != "":
 		whence = "the DNS server " + cmp.Or(l.answerer, l.server)
 	case local == "" || !allLoopback:
@@ -151,45 +152,45 @@ func (res *Resolution) consequence() string {
 
 // remarkHosts finds what is wrong with the hosts file, as far as it concerns
 // the name.
-func (res *Resolution) remarkHosts(hosts *hostsFile) {
-	if hosts.err != nil {
-		res.find(VerdictHostsFile, LevelWarn, hosts.path, "make it a file that everybody can read", "the hosts file cannot be read: %v", hosts.err)
+func (res *Resolution) remarkHosts(hosts *hostsfile.File) {
+	if hosts.Err != nil {
+		res.find(VerdictHostsFile, LevelWarn, hosts.Path, "make it a file that everybody can read", "the hosts file cannot be read: %v", hosts.Err)
 	}
-	if hosts.tooBig {
-		res.find(VerdictHostsFile, LevelWarn, hosts.path, fixTooBig, "only the first %d MiB of the hosts file were read", maxHosts>>20)
+	if hosts.TooBig {
+		res.find(VerdictHostsFile, LevelWarn, hosts.Path, fixTooBig, "only the first %d MiB of the hosts file were read", hostsfile.MaxSize>>20)
 	}
-	for i, e := range hosts.entries {
-		same := func(o hostsEntry) bool { return o.lost == e.lost }
-		if e.lost.why == "" || slices.ContainsFunc(hosts.entries[:i], same) {
+	for i, e := range hosts.Entries {
+		same := func(o hostsfile.Entry) bool { return o.Problem == e.Problem }
+		if e.Problem.Why == "" || slices.ContainsFunc(hosts.Entries[:i], same) {
 			continue
 		}
 		var lines, evidence []string
-		for _, e := range hosts.entries[i:] {
+		for _, e := range hosts.Entries[i:] {
 			if same(e) {
-				lines = append(lines, strconv.Itoa(e.line))
-				evidence = append(evidence, e.source())
+				lines = append(lines, strconv.Itoa(e.Line))
+				evidence = append(evidence, e.Source())
 			}
 		}
-		res.find(VerdictHostsFile, LevelWarn, page.List(evidence, ", ", strings.Clone), e.lost.fix,
-			"%s is not found in %s of %s: %s", res.Name, lineList(lines), hosts.path, e.lost.why)
+		res.find(VerdictHostsFile, LevelWarn, page.List(evidence, ", ", strings.Clone), e.Problem.Fix,
+			"%s is not found in %s of %s: %s", res.Name, lineList(lines), hosts.Path, e.Problem.Why)
 	}
 }
 
 // fixForeign returns how to get rid of answers, and what to have instead.
-func (res *Resolution) fixForeign(answers []Answer, hosts *hostsFile, want [2]bool) string {
+func (res *Resolution) fixForeign(answers []Answer, hosts *hostsfile.File, want [2]bool) string {
 	var lines []string
-	for _, e := range hosts.entries {
+	for _, e := range hosts.Entries {
 		same := func(a Answer) bool {
-			return a.Source == e.source() || a.Addr == e.addr && strings.HasPrefix(a.Source, "hosts:")
+			return a.Source == e.Source() || a.Addr == e.Addr && strings.HasPrefix(a.Source, "hosts:")
 		}
-		if e.found(true) && slices.ContainsFunc(answers, same) {
-			lines = append(lines, strconv.Itoa(e.line))
+		if e.ReadBy(hostsfile.ByLibc) && slices.ContainsFunc(answers, same) {
+			lines = append(lines, strconv.Itoa(e.Line))
 		}
 	}
 	if len(lines) == 0 {
 		return fixHosts(hosts, res.Name, want)
 	}
-	fix := fmt.Sprintf("take %s out of %s of %s", res.Name, lineList(lines), hosts.path)
+	fix := fmt.Sprintf("take %s out of %s of %s", res.Name, lineList(lines), hosts.Path)
 	if put := putHosts(hosts, res.Name, want); put != "" {
 		fix += "; " + put
 	}
@@ -198,16 +199,16 @@ func (res *Resolution) fixForeign(answers []Answer, hosts *hostsFile, want [2]bo
 
 // fixHosts returns how to give name its loopback addresses of the families that
 // are wanted, IPv4 and IPv6.
-func fixHosts(hosts *hostsFile, name string, want [2]bool) string {
+func fixHosts(hosts *hostsfile.File, name string, want [2]bool) string {
 	if isAddress(name) { // nobody looks it up
 		return "use 127.0.0.1 or ::1, if it is to be loopback"
 	}
-	if hosts.tooBig {
+	if hosts.TooBig {
 		return fixTooBig
 	}
 	put := putHosts(hosts, name, want)
 	switch {
-	case filesFirst() || put != "" && !dnsFirst():
+	case hostsfile.FilesFirst() || put != "" && !hostsfile.DNSFirst():
 		return put
 	case put != "":
 		put = "; " + put
@@ -218,8 +219,8 @@ func fixHosts(hosts *hostsFile, name string, want [2]bool) string {
 const fixTooBig = "make it smaller"
 
 // fixOneFamily is fixHosts where another lookup of name succeeded.
-func fixOneFamily(hosts *hostsFile, name string, want [2]bool) string {
-	if putHosts(hosts, name, want) == "" && runtime.GOOS == "linux" && !dnsFirst() {
+func fixOneFamily(hosts *hostsfile.File, name string, want [2]bool) string {
+	if putHosts(hosts, name, want) == "" && runtime.GOOS == "linux" && !hostsfile.DNSFirst() {
 		return "put `multi on` into /etc/host.conf" // or the GNU C library reads one line of a name: host.conf(5)
 	}
 	return fixHosts(hosts, name, want)
@@ -227,24 +228,24 @@ func fixOneFamily(hosts *hostsFile, name string, want [2]bool) string {
 
 // putHosts returns what to put into the hosts file, or how to have what is lost
 // there behind a line that is too long; "" if all is there.
-func putHosts(hosts *hostsFile, name string, want [2]bool) string {
+func putHosts(hosts *hostsfile.File, name string, want [2]bool) string {
 	var lines []string
 	mend := ""
 	for fam, addr := range []netip.Addr{IPv4(), IPv6()} {
 		if !want[fam] {
 			continue
 		}
-		there := func(e hostsEntry) bool { return e.found(true) && e.addr == addr }
-		if i := slices.IndexFunc(hosts.entries, there); i < 0 {
+		there := func(e hostsfile.Entry) bool { return e.ReadBy(hostsfile.ByLibc) && e.Addr == addr }
+		if i := slices.IndexFunc(hosts.Entries, there); i < 0 {
 			lines = append(lines, fmt.Sprintf("`%v %s`", addr, name))
 		} else if mend == "" {
-			mend = hosts.entries[i].lost.fix
+			mend = hosts.Entries[i].Problem.Fix
 		}
 	}
 	if len(lines) == 0 {
 		return mend
 	}
-	put := "put " + strings.Join(lines, " and ") + " into " + hosts.path
+	put := "put " + strings.Join(lines, " and ") + " into " + hosts.Path
 	if mend != "" {
 		put = mend + "; " + put
 	}

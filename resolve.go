@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"example.com/loopback/internal/hostsfile"
 )
 
 const (
@@ -137,16 +139,16 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 	if err != nil {
 		return nil, fmt.Errorf("loopback: resolve %s: %w", quote(name), err)
 	}
-	hosts := &hostsFile{path: hostsPath()}
+	hosts := &hostsfile.File{Path: hostsfile.Path()}
 	if !literal {
-		hosts = readHosts(hosts.path, name)
+		hosts = hostsfile.Read(hosts.Path, name)
 	}
 	res := &Resolution{Name: name, Answers: []Answer{}, Dial: []netip.Addr{}, Findings: []Finding{}}
 	l := r.lookupAll(ctx, name, hosts)
 	for _, addr := range l.found() {
 		a := Answer{Addr: addr, Source: "resolver"}
-		if e, ok := hosts.find(addr, l.server == ""); ok && l.answerer == "" {
-			a.Source = e.source()
+		if e, ok := hosts.Find(addr, l.reader()); ok && l.answerer == "" {
+			a.Source = e.Source()
 		} else if literal {
 			a.Source = "literal"
 		}
@@ -210,9 +212,9 @@ type lookups struct {
 
 // lookupAll makes the lookup of net.Dial and net.Listen, and that of each
 // family, all at once.
-func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsFile) (l lookups) {
-	if hosts.tooBig {
-		l.all.err = fmt.Errorf("%s is bigger than %d MiB, and package net would keep all of it in memory: not asked", hosts.path, maxHosts>>20)
+func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsfile.File) (l lookups) {
+	if hosts.TooBig {
+		l.all.err = fmt.Errorf("%s is bigger than %d MiB, and package net would keep all of it in memory: not asked", hosts.Path, hostsfile.MaxSize>>20)
 		l.v4.err, l.v6.err = l.all.err, l.all.err
 		return l
 	}
@@ -258,7 +260,7 @@ func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsFile)
 	wg.Wait()
 	if s := server.Load(); s != nil {
 		l.server = *s
-	} else if dnsFirst() { // the C library does not say whom it asked
+	} else if hostsfile.DNSFirst() { // the C library does not say whom it asked
 		asking := &net.Resolver{PreferGo: true, Dial: watched}
 		_, _ = asking.LookupIPAddr(ctx, name) // for what watched sees
 	}
@@ -282,6 +284,15 @@ func (w witness) Read(b []byte) (int, error) {
 		w.answered()
 	}
 	return n, err
+}
+
+// reader returns who reads the hosts file for the lookups. Package net asks no
+// server itself where the C library resolves, and where the hosts file has the name.
+func (l *lookups) reader() hostsfile.Reader {
+	if l.server == "" {
+		return hostsfile.ByLibc
+	}
+	return hostsfile.ByGo
 }
 
 // within returns d, or less if ctx ends so soon that nothing could follow.

@@ -1,4 +1,4 @@
-package loopback
+package hostsfile
 
 import (
 	"bytes"
@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// localResolver returns the part of the system that answers for localhost
+// LocalResolver returns the part of the system that answers for localhost
 // names itself before any server is asked, if package net asks the system; ""
 // if there is none.
-func localResolver() string {
+func LocalResolver() string {
 	if runtime.GOOS == "windows" {
 		return "Windows"
 	}
@@ -27,9 +27,9 @@ func localResolver() string {
 	return ""
 }
 
-// dnsFirst reports whether the system asks DNS servers before it looks into the
+// DNSFirst reports whether the system asks DNS servers before it looks into the
 // hosts file.
-func dnsFirst() bool {
+func DNSFirst() bool {
 	for _, source := range nsswitch() {
 		switch source {
 		case "files":
@@ -41,9 +41,9 @@ func dnsFirst() bool {
 	return false
 }
 
-// filesFirst reports whether the system asks nobody before it looks into the
+// FilesFirst reports whether the system asks no other source before it looks into the
 // hosts file, as far as nsswitch.conf says.
-func filesFirst() bool {
+func FilesFirst() bool {
 	sources := nsswitch()
 	return len(sources) == 0 || sources[0] == "files"
 }

@@ -1,9 +1,9 @@
-package loopback
+package hostsfile
 
 import "golang.org/x/sys/windows"
 
-// hostsPath returns the path of the hosts file.
-func hostsPath() string {
+// Path returns the path of the hosts file.
+func Path() string {
 	dir, err := windows.GetSystemDirectory()
 	if err != nil {
 		dir = `C:\Windows\System32`
