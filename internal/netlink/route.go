@@ -57,6 +57,41 @@ func (c *Conn) Delivered(dst, src netip.Addr, iif int) (bool, error) {
 	return body[7] == unix.RTN_LOCAL, nil // rtm_type
 }
 
+// Local reports whether a packet that this machine sends to dst is delivered to
+// this machine, because dst is an address of its own or a route of type local
+// or anycast covers it. A dst that routing refuses, or drops, is not. oif is the
+// interface that the packet has to leave by, 0 for any. c is a Conn of
+// NETLINK_ROUTE. No packet is sent.
+func (c *Conn) Local(dst netip.Addr, oif int) (bool, error) {
+	family, bits := unix.AF_INET, 32
+	if dst.Is6() {
+		family, bits = unix.AF_INET6, 128
+	}
+	msg := make([]byte, HeaderLen+unix.SizeofRtMsg, HeaderLen+unix.SizeofRtMsg+unix.SizeofRtAttr+16+attrLen)
+	msg[HeaderLen+0] = byte(family)
+	msg[HeaderLen+1] = byte(bits)
+	to := dst.AsSlice()
+	msg = binary.NativeEndian.AppendUint16(msg, uint16(unix.SizeofRtAttr+len(to)))
+	msg = binary.NativeEndian.AppendUint16(msg, unix.RTA_DST)
+	msg = append(msg, to...)
+	if oif != 0 {
+		msg = appendAttr(msg, unix.RTA_OIF, word(oif))
+	}
+
+	typ, body, err := c.Call(unix.RTM_GETROUTE, msg, make([]byte, 1024))
+	switch err {
+	case nil:
+	case unix.EINVAL, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.ENODEV: // no route, or one that refuses or drops
+		return false, nil
+	default:
+		return false, fmt.Errorf("route to %v: %w", dst, err)
+	}
+	if typ != unix.RTM_NEWROUTE || len(body) < unix.SizeofRtMsg {
+		return false, fmt.Errorf("route to %v: %w", dst, errMalformed)
+	}
+	return body[7] == unix.RTN_LOCAL || body[7] == unix.RTN_ANYCAST, nil // rtm_type
+}
+
 // attrLen is the length of a struct rtattr with a value of four bytes.
 const attrLen = unix.SizeofRtAttr + 4
 
