@@ -13,6 +13,9 @@ var (
 	// network or a socket that is not loopback and nothing else.
 	ErrNotLoopback = errors.New("loopback: not a loopback address")
 
+	// ErrSelf is wrapped by the refusals of Forbid and ForbidSelf.
+	ErrSelf = errors.New("loopback: the address is, or may be, one of this machine")
+
 	// ErrRefused is wrapped by the errors that ListenConfig.OnReject is
 	// called with: a peer that was turned away after it had reached the socket.
 	ErrRefused = errors.New("loopback: connection refused by policy")

@@ -18,16 +18,26 @@ import (
 // The RawConn is not used and may be nil, so Require checks a configured
 // address as well. What routing lets in to a loopback address it does not
 // keep out: see [Ingress].
-func Require(network, address string, c syscall.RawConn) error {
-	host, _, err := net.SplitHostPort(address)
-	if strings.HasPrefix(network, "ip") {
-		host, err = address, nil // has no port
-	}
-	addr, perr := netip.ParseAddr(host)
-	if strings.HasPrefix(network, "unix") || err != nil || perr != nil || !Is(addr) {
+func Require(network, address string, _ syscall.RawConn) error {
+	if addr, ok := controlAddr(network, address); !ok || !Is(addr) {
 		return fmt.Errorf("%s %s: %w", network, quote(address), ErrNotLoopback)
 	}
 	return nil
+}
+
+// controlAddr returns the address in what package net hands to a Control
+// function: an address and a port, or the bare address for the networks that
+// begin with "ip". There is none in a unix socket's.
+func controlAddr(network, address string) (netip.Addr, bool) {
+	host := address
+	if !strings.HasPrefix(network, "ip") {
+		var err error
+		if host, _, err = net.SplitHostPort(address); err != nil {
+			return netip.Addr{}, false
+		}
+	}
+	addr, err := netip.ParseAddr(host)
+	return addr, err == nil && !strings.HasPrefix(network, "unix")
 }
 
 // Verify reports whether a socket is bound to a loopback address, and nothing
