@@ -13,7 +13,8 @@ import (
 
 // A nameServer answers DNS queries. It is silent about the names that it maps to
 // "", and about one family only, where the name is followed by "/4" or "/6". The
-// names that it maps to "alias" are another name for one that does not exist.
+// names that it maps to "alias" are another name for one that does not exist,
+// and those that it maps to "cname NAME" for NAME.
 type nameServer struct {
 	mu    sync.Mutex
 	zone  map[string]string // "localhost.corp.example" -> "192.0.2.66 2001:db8::66"
@@ -55,6 +56,10 @@ func (s *nameServer) answer(q []byte) []byte {
 	if _, silent := s.zone[name+fam]; silent || ok && addrs == "" {
 		return nil
 	}
+	target, aliased := strings.CutPrefix(addrs, "cname ")
+	if aliased {
+		addrs = s.zone[target]
+	}
 	out := append([]byte{}, q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
 	out = append(out, question...)
 	if !ok || addrs == "alias" {
@@ -65,11 +70,22 @@ func (s *nameServer) answer(q []byte) []byte {
 		}
 		return out
 	}
+	owner := []byte{0xc0, 12} // a pointer to the name in the question
+	if aliased {
+		owner = nil
+		for label := range strings.SplitSeq(target, ".") {
+			owner = append(append(owner, byte(len(label))), label...)
+		}
+		owner = append(owner, 0)
+		out[7]++
+		out = append(out, 0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, byte(len(owner)))
+		out = append(out, owner...)
+	}
 	for field := range strings.FieldsSeq(addrs) {
 		addr := netip.MustParseAddr(field)
 		if addr.Is4() == (typ == 1) && (typ == 1 || typ == 28) {
 			out[7]++
-			out = append(out, 0xc0, 12, 0, byte(typ), 0, 1, 0, 0, 0, 0, 0, byte(addr.BitLen()/8))
+			out = append(append(out, owner...), 0, byte(typ), 0, 1, 0, 0, 0, 0, 0, byte(addr.BitLen()/8))
 			out = append(out, addr.AsSlice()...)
 		}
 	}
