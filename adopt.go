@@ -60,15 +60,15 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		if err != nil {
 			return nil, adoptError(ln, err)
 		}
-		if !info.listening || info.datagram {
+		if !info.Listening {
 			return nil, adoptError(ln, fmt.Errorf("%w: it does not listen", ErrNotLoopback))
 		}
-		addr := info.local.Addr()
+		addr := info.Local.Addr()
 		var g gate
 		var note error
-		if here != 0 && info.netns != here && rungs[0] != IngressAny { // clients come in by another way there
-			g, note = gate{rung: rungs[0], loop: lo, v6: addr.Is6()}, errors.New("not proved: the socket is of another network namespace")
-		} else if g, note, err = choose(context.Background(), rungs, lo, addr, rehearseTCP(info.multipath)); !errors.Is(err, errors.ErrUnsupported) && syserr.Missing(err) {
+		if here != 0 && info.Namespace != here && rungs[0] != IngressAny { // clients come in by another way there
+			g, note = gate{rung: rungs[0], loop: lo, addr: addr}, errors.New("not proved: the socket is of another network namespace")
+		} else if g, note, err = choose(context.Background(), rungs, lo, addr, rehearseTCP(info.Multipath)); !errors.Is(err, errors.ErrUnsupported) && syserr.Missing(err) {
 			note, err = fmt.Errorf("not proved: %w", err), nil
 		}
 		if err != nil {
@@ -76,7 +76,7 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		}
 		has4, has6 = has4 || addr.Is4(), has6 || addr.Is6()
 		socks = append(socks, tcpSock{t, g})
-		bindings = append(bindings, Binding{"tcp" + familyOf(addr), info.local, g.rung, note, true})
+		bindings = append(bindings, Binding{"tcp" + familyOf(addr), info.Local, g.rung, note, true})
 	}
 	if lc.RequireBoth && !(has4 && has6) {
 		return nil, adoptError(nil, errors.New("loopback: RequireBoth is set, but there is no listener of one family"))

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -274,7 +275,7 @@ func bindAll[S sock](ctx context.Context, lc *ListenConfig, r request, rehearse 
 }
 
 // bindOnce binds the places on one port, which is any if r has none; reserve
-// is to ask reservePort for it.
+// is to ask ReservePort for it.
 func bindOnce[S sock](r request, places []place, reserve bool, open func(gate, netip.AddrPort) (S, error),
 ) (socks []S, bindings []Binding, err error) {
 	done := false
@@ -286,7 +287,7 @@ func bindOnce[S sock](r request, places []place, reserve bool, open func(gate, n
 	port := r.port
 	if reserve && port == 0 && r.transport == "tcp" && len(places) > 1 {
 		var release func()
-		port, release = reservePort()
+		port, release = sockctl.ReservePort()
 		defer release()
 	}
 	for _, p := range places {

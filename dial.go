@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/sockctl"
 )
 
 // DialContext connects to a loopback address of this machine, and to nothing
@@ -144,7 +145,7 @@ func race(ctx context.Context, network string, addrs []netip.AddrPort) (net.Conn
 // dialOne connects to a loopback address. It does not try one that this machine
 // does not have, as routing may lead that out to the network.
 func dialOne(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
-	if _, err := bindOnly(ctx, to.Addr()); err != nil {
+	if _, err := sockctl.BindOnly(ctx, to.Addr()); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: netAddr(network, to), Err: err}
 	}
 	d := net.Dialer{Control: Require}

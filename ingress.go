@@ -1,12 +1,15 @@
 package loopback
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/sockctl"
 )
 
 // Ingress is how a socket that is bound to a loopback address keeps out what
@@ -77,8 +80,8 @@ func (i Ingress) rungs() ([]Ingress, error) {
 type gate struct {
 	rung    Ingress
 	loop    netif.Loopback
-	v6      bool
-	forTrip bool // the socket is a throwaway one of a rehearsal
+	addr    netip.Addr // of the socket
+	forTrip bool       // the socket is a throwaway one of a rehearsal
 }
 
 // admitAddr checks a remote address, as every rung but IngressAny does.
@@ -105,9 +108,27 @@ func (g gate) admitConn(c *net.TCPConn) error {
 	if err := g.admitAddr(c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()); err != nil || g.rung != IngressCheck {
 		return err
 	}
-	index, err := ingressOf(c, g.v6)
+	index, err := sockctl.ConnInterface(c, g.addr)
 	if err != nil {
 		return fmt.Errorf("%w: the interface it came in by is unknown: %w", ErrRefused, err)
 	}
 	return g.admitIndex(index)
+}
+
+// set prepares a socket, not yet bound, for the rung.
+func (g gate) set(c syscall.RawConn, datagram bool) error {
+	if g.forTrip && !datagram { // nobody comes back to its port
+		if err := sockctl.NoReuse(c); err != nil {
+			return err
+		}
+	}
+	switch {
+	case g.rung == IngressDevice:
+		return sockctl.BindToDevice(c, g.loop.Name)
+	case g.rung == IngressCheck && datagram:
+		return sockctl.ReportInterface(c, g.addr)
+	case g.rung == IngressCheck && sockctl.ControlSize == 0: // found out before anything is accepted
+		return errors.ErrUnsupported
+	}
+	return nil
 }

@@ -110,7 +110,7 @@ func (c *PacketConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, err
 		return 0, c.writeError(addr, ErrNotLoopback)
 	}
 	for _, s := range c.socks {
-		if s.gate.v6 == to.Addr().Is6() {
+		if s.gate.addr.Is6() == to.Addr().Is6() {
 			return s.WriteToUDPAddrPort(b, to)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/loopback/internal/hostsfile"
+	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -134,7 +135,7 @@ func (r *PortReport) judge(ctx context.Context, twoOwners bool) {
 			r.headline()+": which of them a client of localhost reaches depends on the client")
 	case six.Connect.OK() && four.Connect.OK():
 		r.Verdict = VerdictOpen
-	case six.Connect.OK() && !hasFamily(ctx, IPv4()), four.Connect.OK() && !hasFamily(ctx, IPv6()):
+	case six.Connect.OK() && sockctl.HasAddr(ctx, IPv4()) != nil, four.Connect.OK() && sockctl.HasAddr(ctx, IPv6()) != nil:
 		r.Verdict = VerdictOpen
 	case six.Connect.OK() || four.Connect.OK():
 		r.Verdict = VerdictSplit

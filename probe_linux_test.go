@@ -162,8 +162,8 @@ func TestProbeNamespace(t *testing.T) {
 			run(t, "ip", "-6", "route", "del", "local", "::1", "dev", "lo", "table", "local")
 			t.Cleanup(func() { exec.Command("ip", "-6", "route", "add", "local", "::1", "dev", "lo", "table", "local").Run() })
 			listen(t, "tcp4", "127.0.0.1")
-		}, verdict: "SPLIT", attempts: []string{"::1 hosts:2 network is unreachable", ok4}, findings: []string{"warn SPLIT"},
-			text: "127.0.0.1  hosts:1  open (user 0)   <- Go's Dial and Node 17+ try this first\n  fails: those that try ::1 only\n"},
+		}, verdict: "OPEN", attempts: []string{"::1 hosts:2 network is unreachable", ok4}, findings: []string{},
+			text: "127.0.0.1:3000 answers, and this machine has no other family\n"},
 		{name: "a machine without IPv6, a name without IPv4", hosts: "::1 localhost\n", setup: func(t *testing.T) {
 			sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 			t.Cleanup(func() { os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0) })

@@ -44,10 +44,7 @@ func choose(ctx context.Context, rungs []Ingress, lo netif.Loopback, addr netip.
 		bound = proofTimeDown
 	}
 	try := func(rung Ingress) (g gate, set bool, err error) {
-		g = gate{rung: rung, loop: lo, v6: addr.Is6()}
-		if err := g.available(); err != nil {
-			return g, false, err
-		}
+		g = gate{rung: rung, loop: lo, addr: addr}
 		ctx, cancel := context.WithTimeout(ctx, bound)
 		defer cancel()
 		trip, err := rehearse(ctx, g, addr)
@@ -61,7 +58,7 @@ func choose(ctx context.Context, rungs []Ingress, lo netif.Loopback, addr netip.
 	}
 
 	if rungs[0] == IngressAny {
-		return gate{rung: IngressAny, loop: lo, v6: addr.Is6()}, nil, nil
+		return gate{rung: IngressAny, loop: lo, addr: addr}, nil, nil
 	}
 	// taken says why the rung of g is not a stronger one, and if it is not proved.
 	taken := func(g gate, unproved error) (gate, error, error) {

@@ -13,6 +13,7 @@ import (
 	"example.com/loopback/internal/hostsfile"
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/page"
+	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -44,7 +45,7 @@ func (res *Resolution) judge(ctx context.Context, hosts *hostsfile.File, l looku
 	name, failure := res.Name, l.failed()
 	inHosts := hosts.Has(l.reader())
 	down := loopbackDown()
-	have := [2]bool{hasFamily(ctx, IPv4()), hasFamily(ctx, IPv6())}
+	have := [2]bool{sockctl.HasAddr(ctx, IPv4()) == nil, sockctl.HasAddr(ctx, IPv6()) == nil}
 	want := have // the families that the name should have
 	if down != "" || have == [2]bool{} {
 		want = [2]bool{true, true}

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/loopback/internal/hostsfile"
+	"example.com/loopback/internal/sockctl"
 )
 
 const (
@@ -156,8 +157,8 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 	}
 	if l.all.err == nil {
 		res.Dial = dialOrder(l.all.addrs, l.repeats)
-		if len(res.Dial) > 0 { // an error of bindOnly means the zero Addr
-			res.Listen, _ = bindOnly(ctx, listenAddr(res.Dial, name))
+		if len(res.Dial) > 0 { // an error of BindOnly means the zero Addr
+			res.Listen, _ = sockctl.BindOnly(ctx, listenAddr(res.Dial, name))
 		}
 	}
 	var wg sync.WaitGroup
@@ -360,7 +361,7 @@ func listenAddr(addrs []netip.Addr, name string) netip.Addr {
 // tryLoopback binds the loopback address addr and connects to it.
 func tryLoopback(ctx context.Context, addr netip.Addr) (bind, connect Outcome) {
 	bind.Tried = true
-	bound, err := bindOnly(ctx, addr)
+	bound, err := sockctl.BindOnly(ctx, addr)
 	if err == nil && !Is(bound) { // a FreeBSD jail makes a public address of 127.0.0.1
 		err = &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)),
 			Err: fmt.Errorf("bound to %v: %w", bound, ErrNotLoopback)}

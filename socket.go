@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+
+	"example.com/loopback/internal/sockctl"
 )
 
 // A sock is a socket that is bound to one loopback address: a tcpSock or a
@@ -79,10 +81,10 @@ func (s packetSock) read(b []byte) (n int, from netip.AddrPort, refused, err err
 		n, from, err = s.ReadFromUDPAddrPort(b)
 		return n, unmap(from), s.gate.admitAddr(from.Addr()), err
 	}
-	var oob [oobSize]byte
+	var oob [sockctl.ControlSize]byte
 	n, oobn, _, from, err := s.ReadMsgUDPAddrPort(b, oob[:])
 	if refused = s.gate.admitAddr(from.Addr()); refused == nil {
-		refused = s.gate.admitIndex(datagramIngress(oob[:oobn]))
+		refused = s.gate.admitIndex(sockctl.DatagramInterface(oob[:oobn]))
 	}
 	return n, unmap(from), refused, err
 }
@@ -115,7 +117,7 @@ func (g gate) control(user controlFunc, datagram bool) controlFunc {
 				return controlError{err}
 			}
 		}
-		if err := setExclusive(c); err != nil {
+		if err := sockctl.Exclusive(c); err != nil {
 			return err
 		}
 		return g.set(c, datagram)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"example.com/loopback/internal/sockctl"
 )
 
 // Require is a Control function for [net.ListenConfig] and [net.Dialer]: it
@@ -57,64 +59,62 @@ func controlAddr(network, address string) (netip.Addr, bool) {
 // [Ingress]. On js and wasip1 the error is [errors.ErrUnsupported].
 func Verify(c syscall.Conn) error {
 	s, err := inspect(c)
-	if err == nil && s.why != "" {
-		err = fmt.Errorf("%w: %s", ErrNotLoopback, s.why)
+	if why := exposure(s); err == nil && why != "" {
+		err = fmt.Errorf("%w: %s", ErrNotLoopback, why)
 	}
 	if err == nil {
 		return nil
 	}
 	op := &net.OpError{Op: "verify", Net: "socket", Err: err}
 	switch {
-	case !s.local.IsValid():
-	case s.raw:
-		op.Net, op.Addr = "ip", &net.IPAddr{IP: s.local.Addr().AsSlice()}
-	case s.datagram:
-		op.Net, op.Addr = "udp", net.UDPAddrFromAddrPort(s.local)
+	case !s.Local.IsValid():
+	case s.Type == sockctl.Raw:
+		op.Net, op.Addr = "ip", &net.IPAddr{IP: s.Local.Addr().AsSlice()}
+	case s.Type == sockctl.Datagram:
+		op.Net, op.Addr = "udp", net.UDPAddrFromAddrPort(s.Local)
 	default:
-		op.Net, op.Addr = "tcp", net.TCPAddrFromAddrPort(s.local)
+		op.Net, op.Addr = "tcp", net.TCPAddrFromAddrPort(s.Local)
 	}
 	return op
 }
 
-// A socketInfo is what the kernel says of a socket.
-type socketInfo struct {
-	local     netip.AddrPort // unmapped; the zero value if it is no internet socket
-	peer      netip.AddrPort // unmapped; the zero value if not connected
-	datagram  bool
-	raw       bool // a datagram socket whose port is a protocol
-	listening bool
-	multipath bool   // MPTCP
-	netns     uint64 // what tells its network namespace from others; 0 where the kernel does not say
-	why       string // it is not loopback and nothing else; "" if it is
-}
-
 // inspect asks the kernel about c.
-func inspect(c syscall.Conn) (s socketInfo, err error) {
+func inspect(c syscall.Conn) (s sockctl.Info, err error) {
 	if c == nil {
-		return s, syscall.EINVAL
+		return s, fmt.Errorf("there is no socket: %w", syscall.EINVAL)
 	}
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return s, err
 	}
-	if cerr := rc.Control(func(fd uintptr) { s, err = socketInfoOf(fd) }); cerr != nil {
+	if cerr := rc.Control(func(fd uintptr) { s, err = sockctl.Inspect(fd) }); cerr != nil {
 		if _, ok := c.(*os.File); ok {
 			cerr = net.ErrClosed // what package os means by "use of closed file"
 		}
 		return s, cerr
 	}
-	if err != nil || s.why != "" {
-		return s, err
+	return s, err
+}
+
+// exposure says why a socket is not bound to loopback alone, or "" if it is.
+func exposure(s sockctl.Info) string {
+	switch addr := s.Local.Addr(); {
+	case s.Type == sockctl.NotSocket:
+		return "it is not a socket"
+	case s.Type == sockctl.NotInternet:
+		return "it is not an internet socket"
+	case s.Transparent:
+		return "it has IP_TRANSPARENT, and is given connections to other addresses"
+	case s.Device != "":
+		return "it is bound to interface " + s.Device + ", which is not the loopback interface"
+	case !addr.IsValid(), addr.IsUnspecified() && s.Local.Port() == 0:
+		return "it is not bound"
+	case addr.IsUnspecified():
+		return "it is bound to every interface"
+	case !Is(addr):
+		return "it is bound to " + addr.String()
+	case s.Peer.IsValid() && !Is(s.Peer.Addr()):
+		return "it is connected to " + s.Peer.String()
 	}
-	switch {
-	case s.local.Addr().IsUnspecified() && s.local.Port() == 0:
-		s.why = "it is not bound"
-	case s.local.Addr().IsUnspecified():
-		s.why = "it is bound to every interface"
-	case !Is(s.local.Addr()):
-		s.why = "it is bound to " + s.local.Addr().String()
-	case s.peer.IsValid() && !Is(s.peer.Addr()):
-		s.why = "it is connected to " + s.peer.String()
-	}
-	return s, nil
+	return ""
 }

@@ -1,4 +1,4 @@
-package loopback
+package sockctl
 
 import (
 	"errors"
@@ -10,27 +10,19 @@ import (
 	"example.com/loopback/internal/netif"
 )
 
-// openings adds to s the options that let in more than the local address.
-func openings(fd handle, s *socketInfo) error {
+// inspectOptions adds what only Linux has to say.
+func inspectOptions(fd handle, info *Info) error {
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil {
 		return os.NewSyscallError("getsockopt SO_PROTOCOL", err)
 	}
-	s.multipath = protocol == unix.IPPROTO_MPTCP
-	s.netns, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE) // since Linux 5.14
-	transparent, err := isTransparent(fd, s.multipath)
-	if err != nil {
+	info.Multipath = protocol == unix.IPPROTO_MPTCP
+	info.Namespace, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE) // since Linux 5.14
+	if info.Transparent, err = isTransparent(fd, info.Multipath); err != nil {
 		return os.NewSyscallError("getsockopt IP_TRANSPARENT", err)
 	}
-	device, err := otherDevice(fd)
-	if err != nil {
+	if info.Device, err = otherDevice(fd); err != nil {
 		return os.NewSyscallError("getsockopt SO_BINDTODEVICE", err)
-	}
-	switch {
-	case transparent:
-		s.why = "it has IP_TRANSPARENT, and is given connections to other addresses"
-	case device != "":
-		s.why = "it is bound to interface " + device + ", which is not the loopback interface"
 	}
 	return nil
 }
@@ -40,13 +32,13 @@ func isTransparent(fd int, multipath bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	level, opt := unix.IPPROTO_IP, unix.IP_TRANSPARENT
+	level, option := unix.IPPROTO_IP, unix.IP_TRANSPARENT
 	if domain == unix.AF_INET6 {
-		level, opt = unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT
 	}
-	v, err := unix.GetsockoptInt(fd, level, opt)
-	if errors.Is(err, unix.ENOPROTOOPT) || // there is no such thing here, as in some imitations of Linux
-		multipath && errors.Is(err, unix.EOPNOTSUPP) { // older kernels do not tell
+	v, err := unix.GetsockoptInt(fd, level, option)
+	if errors.Is(err, unix.ENOPROTOOPT) || // some imitations of Linux lack the option
+		multipath && errors.Is(err, unix.EOPNOTSUPP) { // older kernels do not say
 		return false, nil
 	}
 	return v != 0, err

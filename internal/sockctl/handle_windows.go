@@ -1,8 +1,8 @@
-package loopback
+package sockctl
 
 import "syscall"
 
-// What package syscall calls otherwise on other systems, or lacks: winsock2.h.
+// What package syscall names otherwise on other systems, or lacks: winsock2.h.
 type handle = syscall.Handle
 
 const (

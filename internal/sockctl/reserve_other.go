@@ -1,6 +1,9 @@
 //go:build !linux
 
-package loopback
+package sockctl
 
-// reservePort leaves the choice to the first of the sockets.
+import "syscall"
+
 func reservePort() (port uint16, release func()) { return 0, func() {} }
+
+func noReuse(syscall.RawConn) error { return nil }

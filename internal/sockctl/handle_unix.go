@@ -1,10 +1,10 @@
 //go:build unix
 
-package loopback
+package sockctl
 
 import "syscall"
 
-// What package syscall calls otherwise on other systems.
+// What package syscall names otherwise on other systems.
 type handle = int
 
 const (

@@ -1,0 +1,119 @@
+package sockctl
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+
+	"example.com/loopback/internal/netif"
+)
+
+// BindOnly returns the address, without the port, that a listener of
+// net.Listen("tcp", "addr:0") would report, or the error that it would return.
+// It binds the socket that package net makes for it, and closes it without
+// listening on it, so that nothing can connect to it, whatever addr is.
+func BindOnly(ctx context.Context, addr netip.Addr) (netip.Addr, error) {
+	var bound netip.Addr
+	errBound := errors.New("bound") // keeps package net from going on
+	lc := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) error {
+		return rawControl(c, func(fd uintptr) error {
+			sa, err := bind(fd, sockaddr(addr, network))
+			if err != nil {
+				return err
+			}
+			bound = addrOf(sa)
+			return errBound
+		})
+	}}
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(addr, 0).String())
+	if err == nil { // a platform without Control has no network either
+		defer ln.Close()
+		a, _ := ln.Addr().(*net.TCPAddr)
+		return a.AddrPort().Addr().Unmap(), nil
+	}
+	if errors.Is(err, errBound) {
+		return bound.Unmap(), nil
+	}
+	return netip.Addr{}, err
+}
+
+// HasAddr returns nil if this machine has the loopback address addr, and else
+// the error that says why not. A machine has an address if a socket can be
+// bound to it and connected to it: with net.ipv6.ip_nonlocal_bind Linux binds
+// addresses that are not there. Nothing is sent.
+func HasAddr(ctx context.Context, addr netip.Addr) error {
+	if _, err := BindOnly(ctx, addr); err != nil {
+		return err
+	}
+	return CanConnect(addr)
+}
+
+// CanConnect returns nil if a socket can be connected to the loopback address
+// addr of this machine, and else the error that says why not. It connects a UDP
+// socket, which sends nothing. Where the way to addr leads out of this machine,
+// as by a default route, the error is [syscall.EADDRNOTAVAIL].
+func CanConnect(addr netip.Addr) error {
+	c, err := net.Dial("udp", netip.AddrPortFrom(addr, discardPort).String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if from, ok := c.LocalAddr().(*net.UDPAddr); ok && !from.IP.IsLoopback() { // a route may say so, on purpose
+		if local, err := netif.IsLocal(addr.Unmap()); err == nil && !local {
+			return &net.OpError{Op: "dial", Net: "udp", Addr: c.RemoteAddr(), Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}
+		}
+	}
+	return nil
+}
+
+// discardPort is one that a UDP socket can be connected to: RFC 863.
+const discardPort = 9
+
+// sockaddr returns addr, with port 0, for a socket of the network that Control
+// was called with. The unspecified IPv4 address is :: to an IPv6 socket, as in
+// package net.
+func sockaddr(addr netip.Addr, network string) syscall.Sockaddr {
+	switch {
+	case network != "tcp6":
+		return &syscall.SockaddrInet4{Addr: addr.As4()}
+	case addr.IsUnspecified():
+		return &syscall.SockaddrInet6{}
+	}
+	return &syscall.SockaddrInet6{Addr: addr.As16(), ZoneId: zoneID(addr.Zone())}
+}
+
+// addrOf returns an address with its zone.
+func addrOf(sa syscall.Sockaddr) netip.Addr {
+	switch sa := sa.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrFrom4(sa.Addr)
+	case *syscall.SockaddrInet6:
+		addr := netip.AddrFrom16(sa.Addr)
+		if sa.ZoneId == 0 {
+			return addr
+		}
+		if ifi, err := net.InterfaceByIndex(int(sa.ZoneId)); err == nil {
+			return addr.WithZone(ifi.Name)
+		}
+		return addr.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
+	}
+	return netip.Addr{}
+}
+
+// zoneID returns the index of the interface that zone names, 0 if there is
+// none.
+func zoneID(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if ifi, err := net.InterfaceByName(zone); err == nil {
+		return uint32(ifi.Index)
+	}
+	id, _ := strconv.ParseUint(zone, 10, 32)
+	return uint32(id)
+}

@@ -1,0 +1,7 @@
+//go:build !windows
+
+package sockctl
+
+import "syscall"
+
+func exclusive(syscall.RawConn) error { return nil }

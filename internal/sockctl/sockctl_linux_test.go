@@ -1,0 +1,114 @@
+package sockctl_test
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/netnstest"
+	"example.com/loopback/internal/sockctl"
+)
+
+func TestInspectOfWhatIsNoInternetSocket(t *testing.T) {
+	var fds [2]int
+	require.NoError(t, unix.Pipe2(fds[:], unix.O_CLOEXEC))
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	info, err := sockctl.Inspect(uintptr(fds[0]))
+	require.NoError(t, err)
+	assert.Equal(t, sockctl.Info{Type: sockctl.NotSocket}, info)
+
+	for _, family := range []int{unix.AF_UNIX, unix.AF_NETLINK} {
+		fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		defer unix.Close(fd)
+		info, err = sockctl.Inspect(uintptr(fd))
+		require.NoError(t, err)
+		assert.Equal(t, sockctl.Info{Type: sockctl.NotInternet}, info)
+	}
+	_, err = sockctl.Inspect(1 << 30)
+	assert.ErrorIs(t, err, unix.EBADF)
+}
+
+// The interface is told of a connection and of a datagram, in both families.
+func TestInterfaceOfWhatCameIn(t *testing.T) {
+	lo, err := netif.FindLoopback()
+	require.NoError(t, err)
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		local := netip.MustParseAddr(addr)
+		lc := net.ListenConfig{}
+		lc.SetMultipathTCP(false)
+		ln, err := lc.Listen(t.Context(), "tcp", net.JoinHostPort(addr, "0"))
+		if err != nil {
+			t.Logf("without %s: %v", addr, err)
+			continue
+		}
+		defer ln.Close()
+		client, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		defer client.Close()
+		c, err := ln.Accept()
+		require.NoError(t, err)
+		defer c.Close()
+		index, err := sockctl.ConnInterface(c.(*net.TCPConn), local)
+		require.NoError(t, err)
+		assert.Equal(t, lo.Index, index)
+
+		lc.Control = func(_, _ string, c syscall.RawConn) error { return sockctl.ReportInterface(c, local) }
+		pc, err := lc.ListenPacket(t.Context(), "udp", net.JoinHostPort(addr, "0"))
+		require.NoError(t, err)
+		defer pc.Close()
+		from, err := net.Dial("udp", pc.LocalAddr().String())
+		require.NoError(t, err)
+		defer from.Close()
+		_, err = from.Write([]byte("x"))
+		require.NoError(t, err)
+		control := make([]byte, sockctl.ControlSize)
+		_, n, _, _, err := pc.(*net.UDPConn).ReadMsgUDPAddrPort(make([]byte, 1), control)
+		require.NoError(t, err)
+		assert.Equal(t, lo.Index, sockctl.DatagramInterface(control[:n]))
+		assert.Zero(t, sockctl.DatagramInterface(nil))
+		assert.Zero(t, sockctl.DatagramInterface(control[:unix.SizeofCmsghdr+3]), "cut off")
+	}
+}
+
+// A machine does not have an address that it can bind and not connect to, even
+// where a default route leads out.
+func TestHasAddrThatIsNotThere(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	v4, v6 := netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()
+	require.NoError(t, sockctl.HasAddr(t.Context(), v4))
+	require.NoError(t, sockctl.HasAddr(t.Context(), v6))
+	for _, family := range []string{"ipv4", "ipv6"} {
+		netnstest.Sysctl(t, "net/"+family+"/ip_nonlocal_bind", "1")
+	}
+	netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	for _, addr := range []netip.Addr{v4, v6} {
+		_, err := sockctl.BindOnly(t.Context(), addr)
+		assert.NoError(t, err)
+		assert.Error(t, sockctl.HasAddr(t.Context(), addr))
+	}
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+	netnstest.Run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
+	netnstest.Run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1", "dev", "eth0")
+	for _, addr := range []netip.Addr{v4, v6} {
+		err := sockctl.HasAddr(t.Context(), addr)
+		assert.True(t, errors.Is(err, unix.EADDRNOTAVAIL), "%v: %v", addr, err)
+	}
+	// A local route whose source is another address is one all the same.
+	netnstest.Run(t, "ip", "route", "add", "local", "127.0.0.1", "dev", "eth0", "src", "192.0.2.10", "table", "local")
+	assert.NoError(t, sockctl.HasAddr(t.Context(), v4))
+}

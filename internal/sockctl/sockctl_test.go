@@ -1,0 +1,84 @@
+package sockctl_test
+
+import (
+	"net"
+	"net/netip"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/loopback/internal/sockctl"
+)
+
+// inspect asks about c.
+func inspect(t *testing.T, c any) sockctl.Info {
+	t.Helper()
+	rc, err := c.(syscall.Conn).SyscallConn()
+	require.NoError(t, err)
+	var info sockctl.Info
+	var ierr error
+	require.NoError(t, rc.Control(func(fd uintptr) { info, ierr = sockctl.Inspect(fd) }))
+	require.NoError(t, ierr)
+	return info
+}
+
+func TestInspectTellsWhatASocketIs(t *testing.T) {
+	if runtime.GOOS == "js" || runtime.GOOS == "wasip1" {
+		t.Skip("no sockets of a kernel")
+	}
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	at := ln.Addr().(*net.TCPAddr).AddrPort()
+	info := inspect(t, ln)
+	assert.Equal(t, sockctl.Stream, info.Type)
+	assert.Equal(t, at, info.Local)
+	assert.True(t, info.Listening)
+	assert.False(t, info.Peer.IsValid())
+
+	client, err := net.Dial("tcp4", ln.Addr().String())
+	require.NoError(t, err)
+	defer client.Close()
+	info = inspect(t, client)
+	assert.False(t, info.Listening)
+	assert.Equal(t, at, info.Peer)
+
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer pc.Close()
+	info = inspect(t, pc)
+	assert.Equal(t, sockctl.Datagram, info.Type)
+	assert.False(t, info.Listening)
+	assert.Empty(t, info.Device)
+	assert.False(t, info.Transparent)
+}
+
+func TestBindOnlyAndHasAddr(t *testing.T) {
+	v4 := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	bound, err := sockctl.BindOnly(t.Context(), v4)
+	require.NoError(t, err)
+	assert.Equal(t, v4, bound)
+	assert.NoError(t, sockctl.HasAddr(t.Context(), v4))
+
+	foreign := netip.MustParseAddr("192.0.2.77") // RFC 5737
+	_, err = sockctl.BindOnly(t.Context(), foreign)
+	assert.ErrorContains(t, err, "bind")
+	assert.Error(t, sockctl.HasAddr(t.Context(), foreign))
+}
+
+func TestReservePortIsFreeInBothFamilies(t *testing.T) {
+	port, release := sockctl.ReservePort()
+	defer release()
+	if port == 0 {
+		t.Skip("needs Linux and IPv6")
+	}
+	for _, network := range []string{"tcp4", "tcp6"} {
+		ln, err := net.ListenTCP(network, &net.TCPAddr{Port: int(port)})
+		if assert.NoError(t, err) {
+			ln.Close()
+		}
+	}
+}
