@@ -16,6 +16,10 @@ var (
 	// ErrSelf is wrapped by the refusals of Forbid and ForbidSelf.
 	ErrSelf = errors.New("loopback: the address is, or may be, one of this machine")
 
+	// ErrFewAddrs is wrapped by the error of Acquire if this machine has fewer
+	// addresses to lease than were asked for.
+	ErrFewAddrs = errors.New("loopback: not enough addresses")
+
 	// ErrRefused is wrapped by the errors that ListenConfig.OnReject is
 	// called with: a peer that was turned away after it had reached the socket.
 	ErrRefused = errors.New("loopback: connection refused by policy")

@@ -20,3 +20,16 @@ func Trip(ctx context.Context, c any) error {
 	}
 	return tripUDP(ctx, packetSock{c.(*net.UDPConn), g})
 }
+
+// NumFree is the number of addresses that For and Acquire choose from.
+const NumFree = numFree
+
+var (
+	FreeAddr  = freeAddr
+	FreeIndex = freeIndex
+)
+
+// AcquireUnproved is Acquire without the round trips.
+func AcquireUnproved(ctx context.Context, n int) (*Lease, error) {
+	return acquire(ctx, n, func(context.Context, netip.Addr) error { return nil })
+}

@@ -111,6 +111,24 @@ func For(name string) netip.Addr {
 	sum := sha256.Sum256([]byte(name))
 	// 2^64 is no multiple of the number of addresses, which prefers some of
 	// them by one in 10^12.
-	n := binary.BigEndian.Uint64(sum[:]) % (255 * 256 * 254)
+	return freeAddr(uint32(binary.BigEndian.Uint64(sum[:]) % numFree))
+}
+
+// numFree is how many addresses of 127.0.0.0/8 are outside 127.0.0.0/16 and end
+// in neither 0 nor 255.
+const numFree = 255 * 256 * 254
+
+// freeIndex is the inverse of freeAddr.
+func freeIndex(addr netip.Addr) (n uint32, ok bool) {
+	i, ok := Index(addr)
+	last := i & 0xff
+	if !ok || i < 1<<16 || last == 0 || last == 255 {
+		return 0, false
+	}
+	return (i>>8-256)*254 + last - 1, true
+}
+
+// freeAddr returns the n-th of those addresses, counted from 0.
+func freeAddr(n uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, byte(1 + n/(256*254)), byte(n / 254), byte(1 + n%254)})
 }

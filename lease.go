@@ -1,0 +1,257 @@
+package loopback
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	mathrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/loopback/internal/sockctl"
+	"example.com/loopback/internal/syserr"
+)
+
+// GuardPort is the TCP port of the sockets that mark the addresses of a
+// [Lease]. The rule is a contract between the versions of this package, and
+// with other programs that follow it: who holds a TCP socket that is bound to
+// an address of 127.0.0.0/8 and this port, without SO_REUSEADDR, has leased
+// that address. The socket never listens. The port is below the ranges that
+// systems take for outgoing connections, and needs no privilege.
+const GuardPort = 9127
+
+// A Lease is a set of loopback addresses that no other lease has, of this or
+// any other process of the machine. It comes from [Acquire]; the zero value
+// has no addresses. Its methods may be called from several goroutines.
+type Lease struct {
+	mu     sync.Mutex
+	addrs  []netip.Addr
+	guards []io.Closer
+	closed bool
+}
+
+// Acquire leases n different addresses of 127.0.0.0/8, so that a test or a
+// cluster on one machine can use any port of them without a race. They are
+// outside 127.0.0.0/16, where system services live, and end in neither 0 nor
+// 255. Each has carried a connection before Acquire returns it.
+//
+// A socket bound to the address and [GuardPort] is the lock. It is released by
+// Close and by the end of the process, however it ends; child processes do not
+// inherit it. An address takes one descriptor. A lease keeps other leases away,
+// and not other programs. [For] may return a leased address.
+//
+// If the machine has fewer than n, the error wraps [ErrFewAddrs], says how many
+// there were and why there are no more, and nothing is leased. On macOS and the
+// BSDs that is so until more addresses than 127.0.0.1 are configured (ifconfig
+// lo0 alias 127.1.2.3). Other errors are an n below 1, the end of ctx, and a
+// lack of descriptors. On js and wasip1 it is [errors.ErrUnsupported].
+func Acquire(ctx context.Context, n int) (*Lease, error) {
+	return acquire(ctx, n, roundTrip)
+}
+
+// Addrs returns the addresses, in no particular order; none after Close.
+func (l *Lease) Addrs() []netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.addrs)
+}
+
+// Close gives the addresses back. A second Close is an error that wraps
+// [net.ErrClosed].
+func (l *Lease) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return fmt.Errorf("loopback: close lease: %w", net.ErrClosed)
+	}
+	var err error
+	for _, g := range l.guards {
+		err = cmp.Or(err, g.Close())
+	}
+	l.addrs, l.guards, l.closed = nil, nil, true
+	return err
+}
+
+// maxMisses is how many addresses in a row Acquire finds leased, absent or
+// broken before it gives up. All of them are free on an ordinary machine, so
+// a long row has one reason.
+const maxMisses = 256
+
+// acquire is Acquire with the round trip that an address has to pass.
+func acquire(ctx context.Context, n int, prove func(context.Context, netip.Addr) error) (_ *Lease, err error) {
+	fail := func(err error) (*Lease, error) {
+		return nil, fmt.Errorf("loopback: acquire %d addresses: %w", n, err)
+	}
+	switch {
+	case n < 1:
+		return fail(errors.New("one is the least"))
+	case n > numFree:
+		return fail(fmt.Errorf("%w: 127.0.0.0/8 has %d", ErrFewAddrs, numFree))
+	}
+	l := new(Lease)
+	defer func() {
+		if err != nil {
+			_ = l.Close() // err is the one to report
+		}
+	}()
+	var misses missed
+	for addr := range candidates() {
+		if err := ctx.Err(); err != nil {
+			return fail(err)
+		}
+		guard, err := sockctl.Hold(netip.AddrPortFrom(addr, GuardPort))
+		if err == nil {
+			if err = prove(ctx, addr); err != nil {
+				_ = guard.Close() // err is the one to report
+			}
+		}
+		switch {
+		case err == nil:
+			l.addrs, l.guards = append(l.addrs, addr), append(l.guards, guard)
+			if len(l.addrs) == n {
+				return l, nil
+			}
+			misses.row = 0
+			continue
+		case ctx.Err() != nil:
+			return fail(ctx.Err())
+		case syserr.Exhausted(err), errors.Is(err, errors.ErrUnsupported):
+			return fail(err)
+		}
+		if misses.add(err); misses.enough() {
+			break
+		}
+	}
+	return fail(fmt.Errorf("%w: %d to be had; %v", ErrFewAddrs, len(l.addrs), &misses))
+}
+
+// candidates yields addresses to lease, in a random order. Where the first of
+// them are missing, those of the interfaces may be the only ones there are, and
+// come next.
+func candidates() iter.Seq[netip.Addr] {
+	const first, step = 16, 10_007_081 // the step has no divisor in common with numFree, and so visits each once
+	return func(yield func(netip.Addr) bool) {
+		n := mathrand.Uint32N(numFree)
+		for i := range numFree {
+			if i == first && !yieldOwn(yield) {
+				return
+			}
+			n = (n + step) % numFree
+			if !yield(freeAddr(n)) {
+				return
+			}
+		}
+	}
+}
+
+// yieldOwn yields those addresses of the interfaces that may be leased, and
+// reports whether to go on. Where package net cannot list them, the search goes
+// on without.
+func yieldOwn(yield func(netip.Addr) bool) bool {
+	own, _ := net.InterfaceAddrs()
+	for _, a := range own {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			continue
+		}
+		if n, ok := freeIndex(p.Addr()); ok && !yield(freeAddr(n)) {
+			return false
+		}
+	}
+	return true
+}
+
+// brokenLimit is how many addresses that can be bound may fail the round trip,
+// which takes its time, before Acquire gives up.
+const brokenLimit = 4
+
+// missed counts the addresses that could not be leased, by reason.
+type missed struct {
+	row                     int // since the last one that was leased
+	inUse, absent, broken   int
+	whyAbsent, whyNotProved error
+}
+
+func (m *missed) add(err error) {
+	m.row++
+	switch {
+	case syserr.InUse(err):
+		m.inUse++
+	case syserr.Missing(err):
+		m.absent++
+		m.whyAbsent = err
+	default:
+		m.broken++
+		m.whyNotProved = err
+	}
+}
+
+// enough reports whether it is of no use to go on.
+func (m *missed) enough() bool { return m.row >= maxMisses || m.broken >= brokenLimit }
+
+func (m *missed) String() string {
+	var parts []string
+	if m.inUse > 0 {
+		parts = append(parts, fmt.Sprintf("of %d the guard port %d is in use, by leases or by another program", m.inUse, GuardPort))
+	}
+	if m.absent > 0 {
+		parts = append(parts, fmt.Sprintf("%d are not configured on this machine (%v)", m.absent, m.whyAbsent))
+	}
+	if m.broken > 0 {
+		parts = append(parts, fmt.Sprintf("%d carry no connection (%v)", m.broken, m.whyNotProved))
+	}
+	return "of those tried, " + strings.Join(parts, ", ")
+}
+
+// roundTripTimeout bounds the proof of one address. It takes a fraction of a
+// millisecond where it succeeds.
+const roundTripTimeout = time.Second
+
+// roundTrip proves that addr carries a connection.
+func roundTrip(ctx context.Context, addr netip.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTripTimeout)
+	defer cancel()
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, "tcp4", netip.AddrPortFrom(addr, 0).String())
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	var d net.Dialer
+	d.SetMultipathTCP(false)
+	client, err := d.DialContext(ctx, "tcp4", ln.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_ = client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT stays behind
+	nonce := []byte(rand.Text())
+	if _, err := client.Write(nonce); err != nil {
+		return err
+	}
+	for { // another program may have connected as well
+		server, err := ln.Accept()
+		if err != nil {
+			return cmp.Or(ctx.Err(), err)
+		}
+		got := make([]byte, len(nonce))
+		deadline, _ := ctx.Deadline()
+		_ = server.SetDeadline(deadline)
+		_, err = io.ReadFull(server, got)
+		_ = server.Close()
+		if err == nil && bytes.Equal(got, nonce) {
+			return nil
+		}
+	}
+}
