@@ -145,7 +145,10 @@ func race(ctx context.Context, network string, addrs []netip.AddrPort) (net.Conn
 // dialOne connects to a loopback address. It does not try one that this machine
 // does not have, as routing may lead that out to the network.
 func dialOne(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
-	if _, err := sockctl.BindOnly(ctx, to.Addr()); err != nil {
+	if err := sockctl.HasAddr(ctx, to.Addr()); err != nil {
+		if op, ok := err.(*net.OpError); ok {
+			err = op.Err
+		}
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: netAddr(network, to), Err: err}
 	}
 	d := net.Dialer{Control: Require}

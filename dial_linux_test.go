@@ -49,6 +49,53 @@ func TestDialContextPassesByAFilteredFamily(t *testing.T) {
 	assert.Equal(t, before, descriptors(t), "nothing is left open")
 }
 
+// An address that this machine does not have must not be looked for elsewhere:
+// the default route leads there.
+func TestDialContextSendsNothingOut(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	needNFT(t)
+	n := newNeighbour(t)
+	n.veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+	run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
+	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1", "dev", "eth0")
+	run(t, "nft", `table inet f {
+		counter out { }
+		chain out { type filter hook output priority 0; oif eth0 ip daddr 127.0.0.0/8 counter name out; oif eth0 ip6 daddr ::1 counter name out; }
+	}`)
+	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	for _, nonlocal := range []string{"0", "1"} {
+		sysctl(t, "net/ipv4/ip_nonlocal_bind", nonlocal)
+		sysctl(t, "net/ipv6/ip_nonlocal_bind", nonlocal)
+		for _, network := range []string{"tcp", "udp"} {
+			for _, host := range []string{"localhost", "127.0.0.1", "127.5.5.5", "[::1]"} {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				c, err := loopback.DialContext(ctx, network, host+":3000")
+				cancel()
+				if err == nil {
+					io.WriteString(c, "astray")
+					c.Close()
+				}
+				assert.ErrorIs(t, err, syscall.EADDRNOTAVAIL, "%s %s, ip_nonlocal_bind=%s", network, host, nonlocal)
+			}
+		}
+	}
+	assert.Contains(t, run(t, "nft", "list", "counter", "inet", "f", "out"), "packets 0 ")
+
+	// With one family, localhost is that one, for UDP as well.
+	run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
+	four := greeter(t, "127.0.0.1:3000")
+	assert.Equal(t, four.String(), dialed(t, "tcp", "localhost:3000"))
+	c, err := loopback.DialContext(t.Context(), "udp", "localhost:3000")
+	require.NoError(t, err)
+	assert.Equal(t, "127.0.0.1:3000", c.RemoteAddr().String())
+	c.Close()
+}
+
 func TestIsSelfSeesTheRoutes(t *testing.T) {
 	if !inNamespace(t) {
 		return
