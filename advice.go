@@ -2,12 +2,18 @@ package loopback
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math"
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 
+	"example.com/loopback/internal/hostsfile"
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -48,14 +54,25 @@ func whyAbsent(addr netip.Addr, err error, lo net.Interface) (cause, fix string)
 		}
 	}
 	if syserr.Is(err, "EADDRNOTAVAIL") {
-		fix = cmp.Or(assign(addr, lo.Name), "give the loopback interface the address")
+		_, fix = howToAdd(addr, lo)
 	}
 	return "", fix
 }
 
-// assign returns the command that gives the loopback interface ::1, or all of
-// 127.0.0.0/8.
-func assign(addr netip.Addr, lo string) string {
+// howToAdd returns what keeps addr off the loopback interface, where that is
+// known, and how that interface gets ::1 or all of 127.0.0.0/8.
+func howToAdd(addr netip.Addr, lo net.Interface) (cause, fix string) {
+	if addr.Is6() {
+		if cause, fix = netif.IPv6Off(lo); cause != "" {
+			return cause, fix
+		}
+	}
+	return "", cmp.Or(addAddrCommand(addr, lo.Name), "give the loopback interface the address")
+}
+
+// addAddrCommand returns the command that gives the loopback interface ::1, or
+// all of 127.0.0.0/8.
+func addAddrCommand(addr netip.Addr, lo string) string {
 	if addr.Is6() {
 		return command("ip addr add ::1/128 dev "+lo, "ifconfig "+lo+" inet6 ::1 prefixlen 128 alias")
 	}
@@ -75,11 +92,173 @@ func loopInterface() net.Interface {
 	return ifi
 }
 
-// orUnclaim adds to fix the other way, behind a # if fix is a command: a machine
-// need not have addr.
-func orUnclaim(fix string, addr netip.Addr) string {
+// loopbackDown returns the name of the loopback interface, if there is one and it
+// is down; otherwise "".
+func loopbackDown() string {
+	if lo, err := netif.FindLoopback(); err == nil && !lo.Up {
+		return lo.Name
+	}
+	return ""
+}
+
+// orUnclaim adds to fix another way, behind a # if fix is a command: a machine need
+// not have addr. That way is put, if the name would have no address without addr.
+func orUnclaim(fix string, addr netip.Addr, put string) string {
 	if fix != "" {
 		fix += cmp.Or(command(" # or ", " # or "), ", or ")
 	}
-	return fix + "take " + addr.String() + " out of the hosts file"
+	if put != "" {
+		return fix + put
+	}
+	return fix + "take " + addr.String() + " out of the hosts file, if this machine is to have no " + familyName(addr)
+}
+
+// familyName returns "IPv4" or "IPv6".
+func familyName(addr netip.Addr) string {
+	if addr.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// families are some of the two address families.
+type families struct{ v4, v6 bool }
+
+// set sets whether the family of addr is one of them.
+func (f *families) set(addr netip.Addr, is bool) {
+	if addr.Is4() {
+		f.v4 = is
+	} else {
+		f.v6 = is
+	}
+}
+
+// addrs returns the loopback address of each family.
+func (f families) addrs() (addrs []netip.Addr) {
+	if f.v4 {
+		addrs = append(addrs, IPv4())
+	}
+	if f.v6 {
+		addrs = append(addrs, IPv6())
+	}
+	return addrs
+}
+
+// hostsAdvice is what to do about a hosts file that does not give a name the
+// loopback addresses that it should have.
+type hostsAdvice struct {
+	hosts     *hostsfile.File
+	libc      hostsfile.Reader
+	sources   hostsfile.Sources
+	name      string
+	want      families
+	exhausted bool // this process could not open a file
+}
+
+const fixTooBig = "make it smaller"
+
+// have returns how the name gets the addresses that are wanted.
+func (h hostsAdvice) have() string {
+	switch {
+	case h.exhausted:
+		return fixExhausted
+	case isAddress(h.name): // no resolver looks it up
+		return "use 127.0.0.1 or ::1, if it is to be loopback"
+	case h.hosts.TooBig:
+		return fixTooBig
+	}
+	put := h.put()
+	if h.sources.FilesFirst() || put != "" && !h.sources.DNSFirst() {
+		return put
+	}
+	return then("name files first in the hosts line of /etc/nsswitch.conf", put)
+}
+
+// haveBoth is have for a name that the hosts file has in one family.
+func (h hostsAdvice) haveBoth() string {
+	if h.put() == "" && runtime.GOOS == "linux" && h.libc == hostsfile.ByGlibc && !h.sources.DNSFirst() {
+		return "put `multi on` into /etc/host.conf" // or the GNU C library reads one line of a name: host.conf(5)
+	}
+	return h.have()
+}
+
+// replace returns how to get the name out of lines of the hosts file, and what to
+// have instead. Without lines it is have.
+func (h hostsAdvice) replace(lines []string) string {
+	if len(lines) == 0 {
+		return h.have()
+	}
+	take := fmt.Sprintf("take %s out of %s of %s", h.name, lineList(lines), h.hosts.Path)
+	put := h.put()
+	if put == "" {
+		take += h.reservation()
+	}
+	return then(take, put)
+}
+
+// put returns what to put into the hosts file, and what to mend first: a line that
+// is added must be one that is read. It returns "" if all is there.
+func (h hostsAdvice) put() string {
+	mend := h.hosts.Problem.Fix
+	if h.hosts.Err != nil && !errors.Is(h.hosts.Err, fs.ErrNotExist) {
+		mend = "make " + h.hosts.Path + " a file that every user can read"
+	}
+	var lines []string
+	lost := false // an entry is there, and package net would read it after mend
+	for _, addr := range h.want.addrs() {
+		var read, mended bool
+		for _, e := range h.hosts.Entries {
+			if e.Addr == addr {
+				read = read || e.ReadBy(hostsfile.ByGo) && e.ReadBy(h.libc)
+				mended = mended || e.Problem != (hostsfile.Problem{}) && e.Problem == h.hosts.Problem
+			}
+		}
+		if !read && !mended {
+			lines = append(lines, fmt.Sprintf("`%v %s`", addr, h.name))
+		}
+		lost = lost || !read && mended
+	}
+	switch {
+	case len(lines) == 0 && lost:
+		return mend
+	case len(lines) == 0:
+		return ""
+	}
+	put := "put " + strings.Join(lines, " and ") + " into " + h.hosts.Path
+	if h.hosts.Unended && mend == "" {
+		put += ", on a line of its own"
+	}
+	return then(mend, put+h.reservation())
+}
+
+// reservation is for names that need not be loopback.
+func (h hostsAdvice) reservation() string {
+	if IsName(h.name) {
+		return ""
+	}
+	return ", if it is to be loopback"
+}
+
+// then joins two things to do, of which each may be "".
+func then(first, second string) string {
+	if first == "" || second == "" {
+		return first + second
+	}
+	return first + "; " + second
+}
+
+// lineList returns "line 1" or "lines 1, 2", with no more than a few of them.
+func lineList(numbers []string) string {
+	if len(numbers) == 1 {
+		return "line " + numbers[0]
+	}
+	return "lines " + page.List(numbers, ", ", strings.Clone)
+}
+
+// isAddress reports whether name is an address to package net or, as 127.1 is,
+// to a C library.
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	_, legacy := legacy4(name, common)
+	return err == nil || legacy
 }

@@ -122,7 +122,7 @@ func (r *Report) localhostFindings() (fs []Finding) {
 				fs[i].Level = max(fs[i].Level, f.Level)
 				fs[i].Evidence += "; localhost: " + f.Evidence
 				if f.Verdict == VerdictNoIPv6 && fs[i].Fix != fixExhausted && strings.HasPrefix(f.Evidence, "hosts:") {
-					fs[i].Fix = orUnclaim(fs[i].Fix, IPv6())
+					fs[i].Fix = orUnclaim(fs[i].Fix, IPv6(), "")
 				}
 				continue
 			}

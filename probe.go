@@ -81,7 +81,7 @@ func Probe(ctx context.Context, port uint16) (*PortReport, error) {
 	for i, addr := range []netip.Addr{IPv6(), IPv4()} {
 		a := &r.Attempts[i]
 		a.Addr = netip.AddrPortFrom(addr, port)
-		if e, ok := hosts.Find(addr, hostsfile.ByLibc); ok {
+		if e, ok := hosts.Find(addr, hostsfile.Libc()); ok {
 			a.Source = e.Source()
 		}
 		wg.Go(func() {
@@ -97,7 +97,7 @@ func Probe(ctx context.Context, port uint16) (*PortReport, error) {
 	}
 	wg.Wait()
 	if r.Attempts[0].Source == "" && r.Attempts[1].Source == "" {
-		if i := slices.IndexFunc(hosts.Entries, func(e hostsfile.Entry) bool { return e.ReadBy(hostsfile.ByLibc) }); i >= 0 {
+		if i := slices.IndexFunc(hosts.Entries, func(e hostsfile.Entry) bool { return e.ReadBy(hostsfile.Libc()) }); i >= 0 {
 			r.elsewhere = &hosts.Entries[i]
 		}
 	}

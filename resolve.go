@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"example.com/loopback/internal/hostsfile"
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/sockctl"
+	"example.com/loopback/internal/syserr"
 )
 
 const (
@@ -25,8 +28,8 @@ const (
 )
 
 // A Resolver looks up names as package net does, except that it answers
-// localhost names itself. The zero value, and a nil *Resolver, are ready to
-// use. A Resolver may be used by several goroutines at the same time.
+// localhost names itself. The zero value and a nil *Resolver are ready to use.
+// Several goroutines may use a Resolver at the same time.
 type Resolver struct {
 	// Net answers for all other names. Nil is net.DefaultResolver.
 	Net *net.Resolver
@@ -39,23 +42,24 @@ func (r *Resolver) net() *net.Resolver {
 	return r.Net
 }
 
-// LookupNetIP is [Resolver.LookupNetIP] of the zero Resolver.
+// LookupNetIP returns the addresses of host: those of both families if network
+// is "ip", those of one family if it is "ip4" or "ip6". It has the signature of
+// [net.Resolver.LookupNetIP].
+//
+// A localhost name, as [IsName] tells, is ::1 and 127.0.0.1, in this order,
+// whatever the hosts file and DNS say (RFC 6761, section 6.3). The answer takes no
+// I/O and one allocation. It is given even if ctx is done.
+//
+// For any other name LookupNetIP asks net.DefaultResolver. A literal address is its
+// own answer. The addresses are in the order of [net.Resolver.LookupNetIP] and have
+// no zones, as there. Unlike there, they are unmapped and without duplicates. The
+// errors are those of package net: a [*net.DNSError] for a name, a
+// [net.UnknownNetworkError] for any other network.
 func LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return (*Resolver)(nil).LookupNetIP(ctx, network, host)
 }
 
-// LookupNetIP returns the addresses of host: those of both families if network
-// is "ip", those of one family if it is "ip4" or "ip6".
-//
-// A localhost name, as [IsName] tells, is ::1 and 127.0.0.1, in this order,
-// whatever this machine thinks of it: RFC 6761, section 6.3. The answer takes
-// no I/O, so it is given even if ctx is done.
-//
-// For any other name the resolver is asked, and a literal address is its own
-// answer. The addresses are in the order of [net.Resolver.LookupNetIP] and,
-// unlike there, unmapped and without duplicates. Like there, they are without
-// zones. The errors are those of package net: a [*net.DNSError] for a name, a
-// [net.UnknownNetworkError] for any other network.
+// LookupNetIP does what the function [LookupNetIP] does, but asks r.Net.
 func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	switch network {
 	case "ip", "ip4", "ip6":
@@ -78,60 +82,55 @@ func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]net
 	return distinct(addrs), nil
 }
 
-// distinct unmaps addrs in place and drops all but the first of equal ones.
-func distinct(addrs []netip.Addr) []netip.Addr {
-	out := addrs[:0]
-	for _, addr := range addrs {
-		if addr = addr.Unmap(); !slices.Contains(out, addr) {
-			out = append(out, addr)
-		}
-	}
-	return out
-}
-
-// Resolve is [Resolver.Resolve] of the zero Resolver.
-func Resolve(ctx context.Context, name string) (*Resolution, error) {
-	return (*Resolver)(nil).Resolve(ctx, name)
-}
-
-// Resolve reports what this machine says that name is, and what comes of it:
-// what net.Dial would try, what net.Listen would bind, and whether the loopback
-// addresses among the answers can be bound and connected to. The name need not
-// be localhost; the question is always whether it is loopback.
+// Resolve reports what name is on this machine, and what follows from it: which
+// addresses net.Dial would try, which one net.Listen would bind, and whether the
+// loopback addresses among the answers can be bound and connected to. The name need
+// not be localhost. The question is always whether it is loopback.
 //
 // The verdict is the first that holds of NOT-LOOPBACK, FROM-DNS, LOOKUP-FAILED,
-// MISSING, UNREACHABLE, NO-IPV4, NO-IPV6, IPv4-ONLY, IPv6-ONLY and OK; Findings
-// has all that hold.
+// MISSING, UNREACHABLE, NO-IPV4, NO-IPV6, IPv4-ONLY, IPv6-ONLY and OK. Findings
+// has all that hold. A finding of level info leaves the verdict as it is.
 //
-//   - FROM-DNS is about localhost names only. Where the hosts file lacks them,
-//     or nsswitch.conf puts dns before it, package net asks a server, with the
-//     search list, and believes what it says. On Windows the system answers for
-//     them itself, and where nsswitch.conf lists nss-myhostname or
-//     systemd-resolved those may have answered, which nobody can see: the
-//     finding is then of level info.
-//   - IPv4-ONLY and IPv6-ONLY are about names with a loopback address, and not
-//     about literals, nor texts that the C library takes for one, such as 127.1.
+//   - NOT-LOOPBACK is of level info for a link-local address with a zone that names
+//     a loopback interface or none of this machine, such as fe80::1%lo0: it leads
+//     to no other machine.
+//   - FROM-DNS is about localhost names only. Where the hosts file lacks them, or
+//     nsswitch.conf puts dns before it, package net asks a server, with the search
+//     list, and believes the answer. Windows answers for such names itself. Where
+//     nss-myhostname or systemd-resolved comes first, it answers for them, and the
+//     finding is of level info.
+//   - NO-IPV4 and NO-IPV6 mean that the name has a loopback address which this
+//     machine does not have. It has an address if a socket can be bound and
+//     connected to it.
+//   - IPv4-ONLY and IPv6-ONLY are about names with a loopback address. They do not
+//     hold for literals, for texts that the C library takes for one, such as 127.1,
+//     and for names that are for one family, such as ip6-localhost and localhost4.
 //   - A name that RFC 6761 makes loopback but that no resolver knows, such as
-//     app.localhost, is MISSING: [LookupNetIP], curl and browsers reach it.
+//     app.localhost, is MISSING. [LookupNetIP], curl and browsers reach it.
 //
-// What counts is the answer that net.Dial gets. Where this differs from a
-// lookup of one family, as with a C library that makes 127.0.0.1 of an ::1 in
-// the hosts file, that one is heard only if the other failed.
+// The answers are those of net.Dial. A lookup of one family may give another one,
+// as with a C library that makes 127.0.0.1 of an ::1 in the hosts file. It counts
+// only if the lookup of net.Dial failed.
 //
 // Resolve asks the resolver of this process, which may send queries to DNS
-// servers. Apart from that nothing leaves the machine, and only loopback
-// addresses listen, for a moment, on a port of the kernel's choice. An address
-// that is not loopback is bound to learn what net.Listen would report, and
-// never listens.
+// servers. Apart from that it sends nothing to other machines. Only loopback
+// addresses listen, for a moment, on a port that the system chooses. Resolve binds an
+// address that is not loopback to learn what net.Listen would report, and does not
+// listen there.
 //
 // The call ends with ctx, and takes no more than a few seconds without. Package
 // net reads its hosts file at most every five seconds, so a change may show
-// late. Where the C library resolves, a lookup cut short ends in the background,
-// as with package net.
+// late. Where the C library resolves, a lookup that ctx cuts short ends in the
+// background, as with package net.
 //
 // The error is for a name that cannot be one (empty, longer than 253 bytes, with
 // spaces or control characters, with a port or brackets) and for a ctx that is
 // done at the call.
+func Resolve(ctx context.Context, name string) (*Resolution, error) {
+	return (*Resolver)(nil).Resolve(ctx, name)
+}
+
+// Resolve does what the function [Resolve] does, but asks r.Net.
 func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error) {
 	literal, err := checkName(name)
 	if err == nil {
@@ -140,22 +139,26 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 	if err != nil {
 		return nil, fmt.Errorf("loopback: resolve %s: %w", quote(name), err)
 	}
-	hosts := &hostsfile.File{Path: hostsfile.Path()}
-	if !literal {
-		hosts = hostsfile.Read(hosts.Path, name)
+	f := facts{
+		hosts:   &hostsfile.File{Path: hostsfile.Path()},
+		libc:    hostsfile.Libc(),
+		sources: hostsfile.ReadSources(),
 	}
+	if !literal {
+		f.hosts = hostsfile.Read(f.hosts.Path, name)
+	}
+	f.lookups = r.lookupAll(ctx, name, f)
 	res := &Resolution{Name: name, Answers: []Answer{}, Dial: []netip.Addr{}, Findings: []Finding{}}
-	l := r.lookupAll(ctx, name, hosts)
-	for _, addr := range l.found() {
+	for _, addr := range f.lookups.found() {
 		a := Answer{Addr: addr, Source: "resolver"}
-		if e, ok := hosts.Find(addr, l.reader()); ok && l.answerer == "" {
+		if e, ok := f.entry(addr); ok && f.lookups.answerer == "" {
 			a.Source = e.Source()
 		} else if literal {
 			a.Source = "literal"
 		}
 		res.Answers = append(res.Answers, a)
 	}
-	if l.all.err == nil {
+	if l := f.lookups; l.all.err == nil {
 		res.Dial = dialOrder(l.all.addrs, l.repeats)
 		if len(res.Dial) > 0 { // an error of BindOnly means the zero Addr
 			res.Listen, _ = sockctl.BindOnly(ctx, listenAddr(res.Dial, name))
@@ -168,7 +171,8 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 		}
 	}
 	wg.Wait()
-	res.judge(ctx, hosts, l)
+	f.examine(ctx, res)
+	res.judge(&f)
 	return res, nil
 }
 
@@ -200,100 +204,17 @@ func checkName(name string) (literal bool, err error) {
 	return false, nil
 }
 
-// lookups are the answers of a resolver for one name.
-type lookups struct {
-	all, v4, v6 struct {
-		addrs []netip.Addr
-		err   error
-	}
-	repeats  bool   // all has had an address twice
-	server   string // the first DNS server that package net itself asked; "" if it asked none
-	answerer string // the first that answered it with more than that there is nothing
-}
-
-// lookupAll makes the lookup of net.Dial and net.Listen, and that of each
-// family, all at once.
-func (r *Resolver) lookupAll(ctx context.Context, name string, hosts *hostsfile.File) (l lookups) {
-	if hosts.TooBig {
-		l.all.err = fmt.Errorf("%s is bigger than %d MiB, and package net would keep all of it in memory: not asked", hosts.Path, hostsfile.MaxSize>>20)
-		l.v4.err, l.v6.err = l.all.err, l.all.err
-		return l
+// lookupAll asks the resolver, but not where package net would keep all of a huge
+// hosts file in memory.
+func (r *Resolver) lookupAll(ctx context.Context, name string, f facts) lookups {
+	if f.hosts.TooBig {
+		failed := lookup{err: fmt.Errorf("%s is bigger than %d MiB, and package net would keep all of it in memory: not asked",
+			f.hosts.Path, hostsfile.MaxSize>>20)}
+		return lookups{all: failed, v4: failed, v6: failed}
 	}
 	ctx, cancel := context.WithTimeout(ctx, within(ctx, lookupTimeout))
 	defer cancel()
-	// Package net dials only when it asks servers itself; the C library and
-	// the hosts file pass this by.
-	var server, answerer atomic.Pointer[string]
-	dial := r.net().Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	watched := func(ctx context.Context, network, address string) (net.Conn, error) {
-		server.CompareAndSwap(nil, &address)
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		w := witness{conn, func() { answerer.CompareAndSwap(nil, &address) }}
-		if packets, ok := conn.(net.PacketConn); ok { // by which package net tells UDP
-			return struct {
-				witness
-				net.PacketConn
-			}{w, packets}, nil
-		}
-		return w, nil
-	}
-	resolver := &net.Resolver{PreferGo: r.net().PreferGo, StrictErrors: r.net().StrictErrors, Dial: watched}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		ips, err := resolver.LookupIPAddr(ctx, name)
-		for _, ip := range ips {
-			if addr, ok := netip.AddrFromSlice(ip.IP); ok {
-				l.all.addrs = append(l.all.addrs, addr.Unmap().WithZone(ip.Zone))
-			}
-		}
-		n := len(l.all.addrs)
-		l.all.addrs, l.all.err = distinct(l.all.addrs), err
-		l.repeats = len(l.all.addrs) < n
-	})
-	wg.Go(func() { l.v4.addrs, l.v4.err = resolver.LookupNetIP(ctx, "ip4", name) })
-	wg.Go(func() { l.v6.addrs, l.v6.err = resolver.LookupNetIP(ctx, "ip6", name) })
-	wg.Wait()
-	if s := server.Load(); s != nil {
-		l.server = *s
-	} else if hostsfile.DNSFirst() { // the C library does not say whom it asked
-		asking := &net.Resolver{PreferGo: true, Dial: watched}
-		_, _ = asking.LookupIPAddr(ctx, name) // for what watched sees
-	}
-	if s := answerer.Load(); s != nil {
-		l.answerer = *s
-	}
-	return l
-}
-
-// A witness is a connection to a DNS server that calls answered when the server
-// returns records.
-type witness struct {
-	net.Conn
-	answered func()
-}
-
-func (w witness) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
-	// RFC 1035, section 4.1.1: QR, RCODE and ANCOUNT.
-	if n >= 12 && b[2]&0x80 != 0 && b[3]&0x0f == 0 && b[6]|b[7] != 0 {
-		w.answered()
-	}
-	return n, err
-}
-
-// reader returns who reads the hosts file for the lookups. Package net asks no
-// server itself where the C library resolves, and where the hosts file has the name.
-func (l *lookups) reader() hostsfile.Reader {
-	if l.server == "" {
-		return hostsfile.ByLibc
-	}
-	return hostsfile.ByGo
+	return lookupAll(ctx, r.net(), name, f.sources.DNSFirst())
 }
 
 // within returns d, or less if ctx ends so soon that nothing could follow.
@@ -302,31 +223,6 @@ func within(ctx context.Context, d time.Duration) time.Duration {
 		d = min(d, time.Until(end)*3/4)
 	}
 	return d
-}
-
-// found returns the answer that net.Dial gets, or what the lookups of the
-// families got if there is none.
-func (l *lookups) found() []netip.Addr {
-	if l.all.err == nil {
-		return l.all.addrs
-	}
-	return distinct(append(l.v6.addrs, l.v4.addrs...))
-}
-
-// failed returns the error of a lookup that says nothing about the name: the
-// resolver failed or gave no answer in time.
-func (l *lookups) failed() error {
-	for _, err := range []error{l.all.err, l.v4.err, l.v6.err} {
-		dns, ok := errors.AsType[*net.DNSError](err)
-		switch {
-		case err == nil || ok && dns.IsNotFound:
-		case ok && (dns.IsTimeout || dns.IsTemporary):
-			return err
-		case l.all.err != nil && err == l.all.err:
-			return err // not a family that the name lacks
-		}
-	}
-	return nil
 }
 
 // dialOrder returns addrs, which the resolver returned in this order, in the
@@ -387,4 +283,64 @@ func tryLoopback(ctx context.Context, addr netip.Addr) (bind, connect Outcome) {
 		conn.Close()
 	}
 	return bind, Outcome{Tried: true, Err: err}
+}
+
+// examine adds to the facts what the machine is, as far as it matters for the
+// answers.
+func (f *facts) examine(ctx context.Context, res *Resolution) {
+	f.down = loopbackDown()
+	lo := loopInterface()
+	f.absent, f.isolated = map[netip.Addr]string{}, map[netip.Addr]bool{}
+	for _, a := range res.Answers {
+		switch {
+		case a.Bind.Err != nil:
+			_, f.absent[a.Addr] = whyAbsent(a.Addr, a.Bind.Err, lo)
+		case a.Connect.Err != nil && f.down == "" && a.Addr != broadcast4:
+			// With ip_nonlocal_bind, Linux binds addresses that it does not have.
+			if local, err := netif.IsLocal(a.Addr); err == nil && !local {
+				_, f.absent[a.Addr] = howToAdd(a.Addr, lo)
+			}
+		case a.Addr.IsLinkLocalUnicast() && a.Addr.Zone() != "":
+			f.isolated[a.Addr] = leadsNowhere(a.Addr.Zone())
+		}
+	}
+	cause, _ := netif.IPv6Off(lo)
+	f.ipv6Off = cause != ""
+	f.stub = isStub(f.lookups.server) && isStub(f.lookups.answerer)
+	f.exhausted = syserr.Exhausted(f.hosts.Err)
+	if isAddress(res.Name) { // no advice depends on the machine
+		return
+	}
+	for _, addr := range []netip.Addr{IPv4(), IPv6()} {
+		i := slices.IndexFunc(res.Answers, func(a Answer) bool { return a.Addr == addr && a.Bind.Tried })
+		var bind, connect Outcome
+		if i >= 0 {
+			bind, connect = res.Answers[i].Bind, res.Answers[i].Connect
+		} else {
+			bind, connect = tryLoopback(ctx, addr)
+		}
+		f.machine.set(addr, connect.OK())
+		f.exhausted = f.exhausted || syserr.Exhausted(bind.Err) || syserr.Exhausted(connect.Err)
+	}
+}
+
+// leadsNowhere reports whether a zone names a loopback interface, or no
+// interface of this machine.
+func leadsNowhere(zone string) bool {
+	all, err := net.Interfaces()
+	if err != nil {
+		return false
+	}
+	i := slices.IndexFunc(all, func(i net.Interface) bool { return i.Name == zone || strconv.Itoa(i.Index) == zone })
+	return i < 0 || all[i].Flags&net.FlagLoopback != 0
+}
+
+// isStub reports whether server, "" or an address with its port, is where
+// systemd-resolved listens on this machine: systemd-resolved.service(8).
+func isStub(server string) bool {
+	if server != "127.0.0.53:53" && server != "127.0.0.54:53" {
+		return server == ""
+	}
+	_, err := os.Stat("/run/systemd/resolve/stub-resolv.conf")
+	return err == nil
 }

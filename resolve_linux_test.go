@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"debug/elf"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
@@ -227,6 +229,15 @@ func newNameServer(t *testing.T, addr string) *nameServer {
 	return s
 }
 
+// utf16le returns text in UTF-16, as Notepad saves it.
+func utf16le(text string) string {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		b = binary.LittleEndian.AppendUint16(b, unit)
+	}
+	return string(b)
+}
+
 const (
 	hostsBoth  = "127.0.0.1 localhost\n::1 localhost\n"
 	nsswitch   = "hosts: files dns\n"
@@ -323,8 +334,39 @@ func TestResolveNamespace(t *testing.T) {
 		{name: "DNS only, and no entry", nsswitch: "hosts: dns\n", want: missing,
 			text: "fix: name files first in the hosts line of /etc/nsswitch.conf; put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts\n"},
 		{name: "not an address", hosts: "127.0.0.1 localhost\n::1/128 localhost\nlocalhost 127.0.0.1\n",
-			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1", "warn HOSTS-FILE hosts:2"}},
+			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1", "warn HOSTS-FILE hosts:2", "warn HOSTS-FILE hosts:3"}},
 			text: `"::1/128" is not an address`},
+		{name: "a form feed, which the C library takes for a space", hosts: "127.0.0.1\flocalhost\n::1\flocalhost\n", nsswitch: "hosts: files\n",
+			want: want{"MISSING", []string{}, "", "", []string{"warn MISSING resolver", "warn HOSTS-FILE hosts:1, hosts:2"}},
+			cgo:  &want{"OK", []string{"::1 hosts:2 ok ok", ok4}, "::1 127.0.0.1", "127.0.0.1", []string{"warn HOSTS-FILE hosts:1, hosts:2"}},
+			text: "a form feed is taken for a part of the address or the name"},
+		{name: "a spelling that only musl reads", hosts: "127.1 localhost\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
+			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS, "warn HOSTS-FILE hosts:1"}}},
+		{name: "UTF-16", hosts: utf16le("\ufeff" + hostsBoth), nsswitch: "hosts: files\n",
+			want: want{"MISSING", []string{}, "", "", []string{"warn MISSING resolver", "warn HOSTS-FILE hosts:1, hosts:2"}},
+			text: "the file is in UTF-16 (hosts:1, hosts:2)\n"},
+		{name: "UTF-16 without the name", hosts: utf16le("# localhost"), nsswitch: "hosts: files\n",
+			want: want{"MISSING", []string{}, "", "", []string{"warn MISSING resolver", "warn HOSTS-FILE /etc/hosts"}},
+			text: "fix: save /etc/hosts as UTF-8 without a byte order mark; put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts\n"},
+		{name: "no line feed at the end", hosts: "127.0.0.1 localhost\n# the end",
+			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1"}},
+			text: "fix: put `::1 localhost` into /etc/hosts, on a line of its own\n"},
+		{name: "a link-local address on no interface", hosts: hostsBoth + "fe80::1%lo0 localhost\n",
+			want: want{"OK", []string{ok6, ok4, "fe80::1%lo0 hosts:3 - -"}, "::1 fe80::1%lo0 127.0.0.1", "127.0.0.1", []string{"info NOT-LOOPBACK hosts:3"}},
+			cgo:  &want{"OK", []string{ok6, ok4}, "::1 127.0.0.1", "127.0.0.1", []string{}}},
+		{name: "a link-local address on lo, and no ::1", hosts: "127.0.0.1 localhost\nfe80::1%lo localhost\n",
+			want: want{"IPv4-ONLY", []string{ok4, "fe80::1%lo hosts:2 - -"}, "127.0.0.1 fe80::1%lo", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1, hosts:2", "info NOT-LOOPBACK hosts:2"}},
+			cgo:  &want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1"}}},
+		{name: "a link-local address alone", hosts: "fe80::1%lo0 localhost\n", nsswitch: "hosts: files\n",
+			want: want{"MISSING", []string{"fe80::1%lo0 hosts:1 - -"}, "fe80::1%lo0", "", []string{"warn MISSING resolver", "info NOT-LOOPBACK hosts:1"}},
+			cgo:  &want{"MISSING", []string{}, "", "", []string{"warn MISSING resolver"}}},
+		{name: "ip6-localhost", lookup: "ip6-localhost", hosts: "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+			want: want{"OK", []string{ok6}, "::1", "::1", []string{}}, text: "ip6-localhost: OK  loopback, in IPv6, which this name is for\n"},
+		{name: "localhost4", lookup: "localhost4.localdomain4", hosts: "127.0.0.1 localhost4 localhost4.localdomain4\n",
+			want: want{"OK", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{}}, text: "loopback, in IPv4, which this name is for\n"},
+		{name: "localhost6 with the wrong family", lookup: "localhost6", hosts: "127.0.0.1 localhost6\n",
+			want: want{"IPv4-ONLY", []string{ok4}, "127.0.0.1", "127.0.0.1", []string{"warn IPv4-ONLY hosts:1"}},
+			text: "fix: put `::1 localhost6` into /etc/hosts, if it is to be loopback\n"},
 		{name: "0.0.0.0", hosts: "0.0.0.0 localhost\n",
 			want: want{"NOT-LOOPBACK", []string{"0.0.0.0 hosts:1 - -"}, "0.0.0.0", "::", []string{"error NOT-LOOPBACK hosts:1"}},
 			text: "every interface"},
@@ -382,8 +424,14 @@ func TestResolveNamespace(t *testing.T) {
 			text: "fix: put `::1 localhost` into /etc/hosts\n"},
 		{name: "nss-myhostname may have answered", nsswitch: "hosts: files myhostname dns\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
 			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}},
-			cgo: &want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1",
+			cgo: &want{"OK", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1",
 				[]string{"info FROM-DNS resolver"}}},
+		{name: "nss-myhostname for a name below localhost", lookup: "app.localhost", hosts: hostsBoth, nsswitch: "hosts: files myhostname dns\n", zone: map[string]string{"app.localhost": "127.0.0.1 ::1"},
+			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}},
+			cgo: &want{"OK", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1",
+				[]string{"info FROM-DNS resolver"}}},
+		{name: "nss-myhostname does not answer so", nsswitch: "hosts: files myhostname dns\n", zone: map[string]string{"localhost": "192.0.2.66"},
+			want: want{"NOT-LOOPBACK", []string{"192.0.2.66 resolver - -"}, "192.0.2.66", "", []string{"error NOT-LOOPBACK resolver", fromDNS}}},
 		{name: "nss-myhostname after DNS", nsswitch: "hosts: files dns myhostname\n", zone: map[string]string{"localhost": "127.0.0.1 ::1"},
 			want: want{"FROM-DNS", []string{"::1 resolver ok ok", "127.0.0.1 resolver ok ok"}, "::1 127.0.0.1", "127.0.0.1", []string{fromDNS}}},
 		{name: "a name below localhost", lookup: "app.localhost", hosts: hostsBoth, want: missing},
@@ -573,7 +621,7 @@ func TestResolveBehindLongLine(t *testing.T) {
 	run(t, "ip", "link", "set", "lo", "up")
 	s := resolveAfresh(t, "cgo", "localhost")
 	assert.Equal(t, []string{"error NOT-LOOPBACK hosts:2", "warn HOSTS-FILE hosts:2"}, s.findings())
-	assert.Contains(t, s.Text, "fix: take localhost out of line 2 of /etc/hosts; put `127.0.0.1 localhost` and `::1 localhost` into")
+	assert.Contains(t, s.Text, "fix: take localhost out of line 2 of /etc/hosts; break up line 1 of /etc/hosts; put `127.0.0.1 localhost` and `::1 localhost` into")
 }
 
 // The server that is named is the one that answered, not the first.

@@ -11,188 +11,49 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 )
+
+// MaxSize bounds what is read of a hosts file.
+const MaxSize = 64 << 20
 
 const (
-	maxLine    = 64 << 10 // package net stops reading at a line that does not fit in this
-	MaxSize    = 64 << 20 // no more of a hosts file than this is read
-	maxEntries = 256      // nor more addresses than this remembered, and as many lines that repeat one
+	maxLine    = 64 << 10 // package net stops at a line that does not fit in this
+	maxEntries = 256      // of different entries, and as many again that repeat one
 )
 
-// File is what the hosts file says about one name.
+// File is what the hosts file says of one name.
 type File struct {
 	Path    string
 	Entries []Entry // in the order of the file
-	TooBig  bool    // there is more of it than MaxSize, and package net would read all of it
-	Err     error   // it cannot be read
+	Problem Problem // why package net would not read a line at the end of the file
+	Unended bool    // no line feed ends the last line
+	TooBig  bool    // the file is larger than MaxSize, and package net would read all of it
+	Err     error   // why the file cannot be read
 }
 
 // Entry is a line of the hosts file that has the name.
 type Entry struct {
 	Line    int        // from 1
-	Addr    netip.Addr // unmapped; the zero Addr if what stands there is none
+	Addr    netip.Addr // unmapped; the zero Addr if no program reads an address there
 	Problem Problem
+	by      readers
 }
 
 // Problem is why package net does not read an entry. The zero Problem is that of
 // an entry that it reads.
 type Problem struct {
-	Why  string
-	Fix  string
-	Libc bool // a C library reads the entry all the same
+	Why string
+	Fix string
 }
 
-// Reader is who reads a hosts file.
-type Reader uint8
-
-const (
-	ByGo   Reader = iota // package net
-	ByLibc               // a C library
-)
+// Path returns the path of the hosts file.
+func Path() string { return path() }
 
 // Source returns the entry as it is shown in reports: "hosts:2".
 func (e Entry) Source() string { return "hosts:" + strconv.Itoa(e.Line) }
 
 // ReadBy reports whether r reads the entry.
-func (e Entry) ReadBy(r Reader) bool { return e.Problem.Why == "" || r == ByLibc && e.Problem.Libc }
-
-// Read reads what the hosts file at path says about name, as package net
-// would, and what it would miss. The memory it needs does not depend on the
-// file.
-func Read(path, name string) *File {
-	h := &File{Path: path}
-	f, err := openRegular(path)
-	if err != nil {
-		h.Err = err
-		return h
-	}
-	defer f.Close()
-	h.Err = h.parse(f, name)
-	return h
-}
-
-// openRegular opens a regular file: a pipe could keep the reader waiting.
-func openRegular(path string) (*os.File, error) {
-	fi, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file but %v", path, fi.Mode())
-	}
-	return os.Open(path)
-}
-
-func (h *File) parse(f io.Reader, name string) error {
-	r := bufio.NewReaderSize(f, maxLine)
-	cut := 0 // the line that is too long
-	read := 0
-	for n := 1; ; n++ {
-		line, err := r.ReadSlice('\n')
-		if err == bufio.ErrBufferFull && cut == 0 {
-			cut = n
-		}
-		h.parseLine(n, line, name, cut)
-		read += len(line)
-		for err == bufio.ErrBufferFull && read < MaxSize {
-			line, err = r.ReadSlice('\n')
-			read += len(line)
-		}
-		switch {
-		case err == io.EOF:
-			return nil
-		case read >= MaxSize:
-			h.TooBig = cut == 0
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// parseLine adds the entry of line n, if it has the name.
-func (h *File) parseLine(n int, line []byte, name string, cut int) {
-	if len(h.Entries) == 2*maxEntries {
-		return
-	}
-	line, bom := bytes.CutPrefix(line, []byte("\ufeff"))
-	line, _, _ = bytes.Cut(line, []byte("#"))
-	text, line := hostsField(line)
-	exact, found := false, false
-	for !exact && len(line) > 0 {
-		var field []byte
-		field, line = hostsField(line)
-		if f, e := sameName(field, name); f {
-			exact, found = e, true
-		}
-	}
-	if !found {
-		return
-	}
-	e := Entry{Line: n}
-	addr, err := netip.ParseAddr(string(text))
-	e.Addr = addr.Unmap()
-	switch {
-	case err != nil:
-		e.Problem = Problem{Why: fmt.Sprintf("%.64q is not an address", text), Fix: "correct it"}
-	case bom:
-		e.Problem = Problem{Why: "a byte order mark stands before the address", Fix: "save the file without it"}
-	case !exact:
-		e.Problem = Problem{Why: "with a final dot it is another name", Fix: "write it there without the dot"}
-		if strings.HasSuffix(name, ".") {
-			e.Problem.Fix = "ask for it without the dot, or write the dot there, too"
-		}
-	case cut > 0:
-		e.Problem = Problem{
-			Why:  fmt.Sprintf("package net reads no further than line %d, which is longer than 64 KiB", cut),
-			Fix:  fmt.Sprintf("break up line %d of %s", cut, h.Path),
-			Libc: true,
-		}
-	}
-	said := func(o Entry) bool { return o.Addr == e.Addr && o.Problem == e.Problem }
-	if len(h.Entries) < maxEntries || !slices.ContainsFunc(h.Entries, said) { // a file may say it a thousand times
-		h.Entries = append(h.Entries, e)
-	}
-}
-
-// hostsField returns the first field of a line of the hosts file, and the rest.
-func hostsField(line []byte) (field, rest []byte) {
-	sep := func(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
-	i := 0
-	for i < len(line) && sep(line[i]) {
-		i++
-	}
-	j := i
-	for j < len(line) && !sep(line[j]) {
-		j++
-	}
-	return line[i:j], line[j:]
-}
-
-// sameName reports whether a and b are one name but for ASCII case and a final
-// dot, and whether package net takes them for one: it overlooks the dot only
-// in a name that has another.
-func sameName(a []byte, b string) (same, exact bool) {
-	a, dotA := bytes.CutSuffix(a, []byte("."))
-	b, dotB := strings.CutSuffix(b, ".")
-	if len(a) != len(b) || len(a) == 0 {
-		return false, false
-	}
-	for i := range a {
-		if lowerASCII(a[i]) != lowerASCII(b[i]) {
-			return false, false
-		}
-	}
-	return true, dotA == dotB || strings.Contains(b, ".")
-}
-
-func lowerASCII(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		c += 'a' - 'A'
-	}
-	return c
-}
+func (e Entry) ReadBy(r Reader) bool { return e.by&(1<<r) != 0 }
 
 // Find returns the first entry with addr that r reads: with the zone of addr if
 // there is one, else with any zone.
@@ -210,4 +71,186 @@ func (h *File) Find(addr netip.Addr, r Reader) (Entry, bool) {
 // Has reports whether r reads an entry of the file.
 func (h *File) Has(r Reader) bool {
 	return slices.ContainsFunc(h.Entries, func(e Entry) bool { return e.ReadBy(r) })
+}
+
+// Read reads what the file at path says of name. Entries has the lines that some
+// program reads and the lines that look as if they had the name. The memory that
+// Read needs does not depend on the file.
+func Read(path, name string) *File {
+	f, err := openRegular(path)
+	if err != nil {
+		return &File{Path: path, Err: err}
+	}
+	defer f.Close()
+	return Parse(path, f, name)
+}
+
+// openRegular opens a regular file: a pipe could keep the reader waiting.
+func openRegular(path string) (*os.File, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file but %v", path, fi.Mode())
+	}
+	return os.Open(path)
+}
+
+// Parse does what Read does with the content r of the file at path.
+func Parse(path string, r io.ReadSeeker, name string) *File {
+	p := parser{File: &File{Path: path}, name: name}
+	head := make([]byte, 512)
+	n, _ := io.ReadFull(r, head)
+	order := utf16Order(head[:n])
+	p.literal = order != nil
+	if _, p.Err = r.Seek(0, io.SeekStart); p.Err == nil {
+		p.Err = p.scan(r)
+	}
+	if order == nil || p.Err != nil {
+		return p.File
+	}
+	p.Problem = Problem{Why: "the file is in UTF-16", Fix: "save " + path + " as UTF-8 without a byte order mark"}
+	p.literal, p.decoded, p.Unended = false, true, false
+	if _, p.Err = r.Seek(0, io.SeekStart); p.Err == nil {
+		p.Err = p.scan(&utf16Reader{from: bufio.NewReader(r), order: order})
+	}
+	return p.File
+}
+
+// A parser reads the lines of a File.
+type parser struct {
+	*File
+	name    string
+	cut     bool // package net has stopped reading
+	literal bool // the lines are only what programs read
+	decoded bool // no program reads the lines, which were in UTF-16
+}
+
+// scan reads all lines of f.
+func (p *parser) scan(f io.Reader) error {
+	r := bufio.NewReaderSize(f, maxLine)
+	read := 0
+	for n := 1; ; n++ {
+		line, err := r.ReadSlice('\n')
+		if err == bufio.ErrBufferFull && !p.cut && !p.decoded {
+			p.cut = true
+			p.Problem = Problem{
+				Why: fmt.Sprintf("package net reads no further than line %d, which is longer than 64 KiB", n),
+				Fix: fmt.Sprintf("break up line %d of %s", n, p.Path),
+			}
+		}
+		p.line(n, line)
+		read += len(line)
+		for err == bufio.ErrBufferFull && read < MaxSize {
+			line, err = r.ReadSlice('\n')
+			read += len(line)
+		}
+		switch {
+		case err == io.EOF:
+			p.Unended = p.Unended || len(line) > 0
+			return nil
+		case read >= MaxSize:
+			p.TooBig = p.TooBig || !p.cut && !p.decoded
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// line adds the entries of line n.
+func (p *parser) line(n int, line []byte) {
+	if len(line) == 0 || len(p.Entries) == 2*maxEntries || isASCII(line) && !containsFold(line, p.name) {
+		return
+	}
+	addr, by := readLine(line, p.name)
+	e := Entry{Line: n, Addr: addr, by: by}
+	switch {
+	case !e.ReadBy(ByGo) && p.literal:
+		return
+	case !e.ReadBy(ByGo):
+		var meant netip.Addr
+		if meant, e.Problem = explain(line, p.name); by == 0 {
+			e.Addr = meant
+		}
+	case p.cut, p.decoded:
+		e.Problem = p.Problem
+		e.by &^= 1 << ByGo
+	}
+	if p.decoded {
+		e.by = 0
+	}
+	if e.by != 0 || e.Problem != (Problem{}) {
+		p.add(e)
+	}
+	if p.literal {
+		return
+	}
+	for _, within := range linesWithin(line) {
+		if addr, by := readLine(within.text, p.name); by != 0 && addr != e.Addr {
+			p.add(Entry{Line: n, Addr: addr, Problem: Problem{
+				Why: within.mark + " does not end a line",
+				Fix: "save " + p.Path + " with line feeds at the ends of its lines",
+			}})
+		}
+	}
+}
+
+// add adds an entry: a file may say the same thing a thousand times.
+func (p *parser) add(e Entry) {
+	said := func(o Entry) bool { return o.Addr == e.Addr && o.Problem == e.Problem && o.by == e.by }
+	if len(p.Entries) < maxEntries || len(p.Entries) < 2*maxEntries && !slices.ContainsFunc(p.Entries, said) {
+		p.Entries = append(p.Entries, e)
+	}
+}
+
+func isASCII(line []byte) bool {
+	return !slices.ContainsFunc(line, func(c byte) bool { return c >= 0x80 })
+}
+
+// containsFold reports whether name, without its final dot, is in line, but for
+// ASCII case.
+func containsFold(line []byte, name string) bool {
+	name = trimDot(name)
+	for i := 0; i+len(name) <= len(line); i++ {
+		if equalFold(line[i:i+len(name)], name) {
+			return true
+		}
+	}
+	return false
+}
+
+// equalFold reports whether a and b are equal but for ASCII case.
+func equalFold(a []byte, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+// trimDot returns name without its final dot.
+func trimDot(name string) string {
+	if len(name) > 0 && name[len(name)-1] == '.' {
+		return name[:len(name)-1]
+	}
+	return name
+}
+
+// cutComment returns what is before the first # of a line, and what is behind.
+func cutComment(line []byte) (before, comment []byte) {
+	before, comment, _ = bytes.Cut(line, []byte("#"))
+	return before, comment
 }

@@ -4,17 +4,44 @@ import (
 	"bytes"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 )
 
-// LocalResolver returns the part of the system that answers for localhost
-// names itself before any server is asked, if package net asks the system; ""
-// if there is none.
-func LocalResolver() string {
+// Sources are where a C library looks for hosts, in this order: nsswitch.conf(5).
+// Nil means that the file does not say.
+type Sources []string
+
+// ReadSources reads nsswitch.conf.
+func ReadSources() Sources {
+	f, err := openRegular("/etc/nsswitch.conf")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	return ParseSources(f)
+}
+
+// ParseSources reads the content of an nsswitch.conf, at most 64 KiB of it.
+func ParseSources(r io.Reader) Sources {
+	conf, _ := io.ReadAll(io.LimitReader(r, 64<<10))
+	for line := range bytes.Lines(conf) {
+		line, _ = cutComment(line)
+		if sources, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("hosts:")); ok {
+			return strings.Fields(string(sources))
+		}
+	}
+	return nil
+}
+
+// LocalResolver returns the name of the source that answers for localhost names
+// itself before any server is asked, or "" if there is none. Package net asks it
+// where the C library or Windows resolves.
+func (s Sources) LocalResolver() string {
 	if runtime.GOOS == "windows" {
 		return "Windows"
 	}
-	for _, source := range nsswitch() {
+	for _, source := range s {
 		switch source {
 		case "myhostname":
 			return "nss-myhostname"
@@ -27,41 +54,11 @@ func LocalResolver() string {
 	return ""
 }
 
-// DNSFirst reports whether the system asks DNS servers before it looks into the
-// hosts file.
-func DNSFirst() bool {
-	for _, source := range nsswitch() {
-		switch source {
-		case "files":
-			return false
-		case "dns":
-			return true
-		}
-	}
-	return false
+// DNSFirst reports whether DNS servers are asked before the hosts file.
+func (s Sources) DNSFirst() bool {
+	dns, files := slices.Index(s, "dns"), slices.Index(s, "files")
+	return dns >= 0 && (files < 0 || dns < files)
 }
 
-// FilesFirst reports whether the system asks no other source before it looks into the
-// hosts file, as far as nsswitch.conf says.
-func FilesFirst() bool {
-	sources := nsswitch()
-	return len(sources) == 0 || sources[0] == "files"
-}
-
-// nsswitch returns where the system looks for hosts, in this order, as
-// nsswitch.conf(5) has it.
-func nsswitch() []string {
-	f, err := openRegular("/etc/nsswitch.conf")
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	conf, _ := io.ReadAll(io.LimitReader(f, 64<<10))
-	for line := range bytes.Lines(conf) {
-		line, _, _ = bytes.Cut(line, []byte("#"))
-		if db, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("hosts:")); ok {
-			return strings.Fields(string(db))
-		}
-	}
-	return nil
-}
+// FilesFirst reports whether the hosts file is asked before all else.
+func (s Sources) FilesFirst() bool { return len(s) == 0 || s[0] == "files" }

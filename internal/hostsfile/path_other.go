@@ -2,5 +2,5 @@
 
 package hostsfile
 
-// Path returns the path of the hosts file.
-func Path() string { return "/etc/hosts" }
+// path returns the path of the hosts file.
+func path() string { return "/etc/hosts" }

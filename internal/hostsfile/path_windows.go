@@ -2,8 +2,8 @@ package hostsfile
 
 import "golang.org/x/sys/windows"
 
-// Path returns the path of the hosts file.
-func Path() string {
+// path returns the path of the hosts file.
+func path() string {
 	dir, err := windows.GetSystemDirectory()
 	if err != nil {
 		dir = `C:\Windows\System32`
