@@ -4,6 +4,10 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
+	"syscall"
+
+	"example.com/loopback/internal/hostsfile"
 )
 
 // What tests of package loopback_test reach inside for.
@@ -32,4 +36,60 @@ var (
 // AcquireUnproved is Acquire without the round trips.
 func AcquireUnproved(ctx context.Context, n int) (*Lease, error) {
 	return acquire(ctx, n, func(context.Context, netip.Addr) error { return nil })
+}
+
+// Facts are what a Resolution is judged by, on a machine that has the loopback
+// addresses Has.
+type Facts struct {
+	Hosts, Nsswitch          string // the contents of the two files
+	HostsErr                 error
+	Libc                     hostsfile.Reader
+	Found                    []netip.Addr // by the resolver
+	Err                      error        // of the resolver
+	Server, Answerer         string
+	Has                      []netip.Addr
+	Down                     string
+	IPv6Off, Stub, Exhausted bool
+	Isolated                 map[netip.Addr]bool
+}
+
+// Judge returns the Resolution that follows from the facts.
+func Judge(name string, given Facts) *Resolution {
+	_, err := netip.ParseAddr(name)
+	f := &facts{
+		literal:   err == nil,
+		hosts:     hostsfile.Parse("/etc/hosts", strings.NewReader(given.Hosts), name),
+		libc:      given.Libc,
+		sources:   hostsfile.ParseSources(strings.NewReader(given.Nsswitch)),
+		lookups:   lookups{all: lookup{addrs: given.Found, err: given.Err}, server: given.Server, answerer: given.Answerer},
+		ipv6Off:   given.IPv6Off,
+		down:      given.Down,
+		stub:      given.Stub,
+		exhausted: given.Exhausted,
+		absent:    map[netip.Addr]string{},
+		isolated:  given.Isolated,
+	}
+	f.hosts.Err = given.HostsErr
+	for _, addr := range given.Has {
+		f.machine.set(addr, given.Down == "")
+	}
+	res := &Resolution{Name: name, Answers: f.answers(), Findings: []Finding{}}
+	for i := range res.Answers {
+		a := &res.Answers[i]
+		switch has := f.machine.v4 && a.Addr.Is4() || f.machine.v6 && a.Addr.Is6(); {
+		case !Is(a.Addr):
+		case given.Exhausted:
+			a.Bind = Outcome{Tried: true, Err: syscall.EMFILE}
+			f.absent[a.Addr] = fixExhausted
+		case given.Down != "":
+			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true, Err: syscall.ENETUNREACH}
+		case !has:
+			a.Bind = Outcome{Tried: true, Err: syscall.EADDRNOTAVAIL}
+			f.absent[a.Addr] = "add " + a.Addr.String()
+		default:
+			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true}
+		}
+	}
+	res.judge(f)
+	return res
 }

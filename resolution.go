@@ -34,6 +34,7 @@ type Answer struct {
 
 // facts are what a Resolution is judged by, beside its answers.
 type facts struct {
+	literal   bool // the name is an address
 	hosts     *hostsfile.File
 	libc      hostsfile.Reader  // the C library of this process
 	sources   hostsfile.Sources // of that C library
@@ -45,6 +46,21 @@ type facts struct {
 	exhausted bool                  // this process could not open a file or a socket
 	absent    map[netip.Addr]string // answers that this machine does not have, and how to add them
 	isolated  map[netip.Addr]bool   // answers that lead to no other machine
+}
+
+// answers returns the addresses that the lookups found, and where each came from.
+func (f *facts) answers() []Answer {
+	answers := []Answer{}
+	for _, addr := range f.lookups.found() {
+		source := "resolver"
+		if e, ok := f.entry(addr); ok && f.lookups.answerer == "" {
+			source = e.Source()
+		} else if f.literal {
+			source = "literal"
+		}
+		answers = append(answers, Answer{Addr: addr, Source: source})
+	}
+	return answers
 }
 
 // entry returns the line of the hosts file that an answer came from.

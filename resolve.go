@@ -140,6 +140,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 		return nil, fmt.Errorf("loopback: resolve %s: %w", quote(name), err)
 	}
 	f := facts{
+		literal: literal,
 		hosts:   &hostsfile.File{Path: hostsfile.Path()},
 		libc:    hostsfile.Libc(),
 		sources: hostsfile.ReadSources(),
@@ -148,16 +149,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 		f.hosts = hostsfile.Read(f.hosts.Path, name)
 	}
 	f.lookups = r.lookupAll(ctx, name, f)
-	res := &Resolution{Name: name, Answers: []Answer{}, Dial: []netip.Addr{}, Findings: []Finding{}}
-	for _, addr := range f.lookups.found() {
-		a := Answer{Addr: addr, Source: "resolver"}
-		if e, ok := f.entry(addr); ok && f.lookups.answerer == "" {
-			a.Source = e.Source()
-		} else if literal {
-			a.Source = "literal"
-		}
-		res.Answers = append(res.Answers, a)
-	}
+	res := &Resolution{Name: name, Answers: f.answers(), Dial: []netip.Addr{}, Findings: []Finding{}}
 	if l := f.lookups; l.all.err == nil {
 		res.Dial = dialOrder(l.all.addrs, l.repeats)
 		if len(res.Dial) > 0 { // an error of BindOnly means the zero Addr
