@@ -314,60 +314,6 @@ func TestAcceptIsFair(t *testing.T) {
 	}
 }
 
-// Another process that has the socket may take the connection that Accept was
-// woken for. The other family is served all the same, and so is what comes.
-func TestAcceptAfterTheft(t *testing.T) {
-	shared := map[string]int{} // as in a process that inherited them
-	lc := loopback.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
-		return c.Control(func(fd uintptr) { shared[network], err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
-	}}
-	ln, err := lc.Listen(t.Context(), "tcp", ":0")
-	require.NoError(t, err)
-	defer ln.Close()
-	if len(ln.AddrPorts()) < 2 {
-		t.Skipf("needs both families: %v", ln.Bindings())
-	}
-	for _, fd := range shared {
-		defer unix.Close(fd)
-	}
-	steal := map[int]int{0: shared["tcp4"], 1: shared["tcp6"]}
-	var thefts atomic.Int32
-	loopback.BeforeReceive(ln, func(sock int) {
-		if fd, ok := steal[sock]; ok {
-			stolen, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
-			if assert.NoError(t, err) {
-				thefts.Add(1)
-				unix.Close(stolen)
-			}
-		}
-	})
-
-	for victim := range 2 { // of whom every connection is stolen
-		other := 1 - victim
-		steal = map[int]int{victim: shared[[]string{"tcp4", "tcp6"}[victim]]}
-		for range 3 {
-			result := accepting(t, ln)
-			dial(t, ln.AddrPorts()[victim])
-			await(t, func() bool { return thefts.Load() > 0 })
-			thefts.Store(0)
-			client := dial(t, ln.AddrPorts()[other])
-			got := wait(t, result)
-			require.NoError(t, got.err)
-			assert.Equal(t, client.LocalAddr().String(), got.conn.RemoteAddr().String())
-			got.conn.Close()
-		}
-	}
-
-	// Close and the deadline do not wait for a connection that was stolen.
-	steal = map[int]int{0: shared["tcp4"]}
-	thefts.Store(0)
-	result := accepting(t, ln)
-	dial(t, ln.AddrPorts()[0])
-	await(t, func() bool { return thefts.Load() > 0 })
-	require.NoError(t, ln.Close())
-	requireClosed(t, wait(t, result).err)
-}
-
 // Accept on two families allocates what package net does on one.
 func TestAcceptAllocs(t *testing.T) {
 	var nc net.ListenConfig

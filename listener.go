@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/loopback/internal/merge"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -16,7 +17,7 @@ import (
 type Listener struct {
 	socks    []tcpSock
 	bindings []Binding
-	mux      *mux // if there are several
+	merged   *merge.Receiver // if there are several
 	onReject func(error)
 	closed   atomic.Bool
 }
@@ -25,12 +26,12 @@ type Listener struct {
 func newListener(socks []tcpSock, bindings []Binding, onReject func(error)) (*Listener, error) {
 	l := &Listener{socks: socks, bindings: bindings, onReject: onReject}
 	if len(socks) > 1 {
-		conns := make([]muxed, len(socks))
+		conns := make([]merge.Source, len(socks))
 		for i, s := range socks {
-			conns[i] = muxed{s, s.SetDeadline}
+			conns[i] = merge.Source{Conn: s, SetReadDeadline: s.SetDeadline}
 		}
 		var err error
-		if l.mux, err = newMux(conns, l.receive, 0); err != nil {
+		if l.merged, err = merge.New(conns, l.receive, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -38,9 +39,9 @@ func newListener(socks []tcpSock, bindings []Binding, onReject func(error)) (*Li
 }
 
 // receive accepts from one socket.
-func (l *Listener) receive(i int, _ []byte) received {
+func (l *Listener) receive(i int, _ []byte) merge.Result {
 	c, err := l.socks[i].AcceptTCP()
-	return received{sock: i, conn: c, err: err}
+	return merge.Result{Source: i, Conn: c, Err: err}
 }
 
 // Accept waits for the next connection that is let in; it is a [*net.TCPConn].
@@ -64,23 +65,23 @@ func (l *Listener) Accept() (net.Conn, error) {
 // keeping it for the next call.
 func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 	for {
-		var r received
-		if l.mux != nil {
-			r = l.mux.next(nil)
+		var r merge.Result
+		if l.merged != nil {
+			r = l.merged.Next(nil)
 		} else {
 			r = l.receive(0, nil)
 		}
 		switch {
-		case r.err == nil:
-			refusal := l.socks[r.sock].gate.admitConn(r.conn)
+		case r.Err == nil:
+			refusal := l.socks[r.Source].gate.admitConn(r.Conn)
 			if refusal == nil {
-				return r.conn, nil
+				return r.Conn, nil
 			}
-			l.reject(r.conn, refusal)
-		case syserr.Exhausted(r.err):
-			return nil, l.opError("accept", syserr.Temporary(r.err))
-		case !syserr.ConnectionFailed(r.err):
-			return nil, l.opError("accept", r.err)
+			l.reject(r.Conn, refusal)
+		case syserr.Exhausted(r.Err):
+			return nil, l.opError("accept", syserr.Temporary(r.Err))
+		case !syserr.ConnectionFailed(r.Err):
+			return nil, l.opError("accept", r.Err)
 		}
 	}
 }
@@ -120,8 +121,8 @@ func (l *Listener) Bindings() []Binding { return slices.Clone(l.bindings) }
 // Timeout is true; the zero Time is none.
 func (l *Listener) SetDeadline(t time.Time) error {
 	setDeadline := l.socks[0].SetDeadline
-	if l.mux != nil {
-		setDeadline = l.mux.setDeadline
+	if l.merged != nil {
+		setDeadline = l.merged.SetDeadline
 	}
 	if err := setDeadline(t); err != nil {
 		return l.opError("set", err)
@@ -137,8 +138,8 @@ func (l *Listener) Close() error {
 		return l.opError("close", net.ErrClosed)
 	}
 	err := closeAll(l.socks) // first: a receive that waits on one ends
-	if l.mux != nil {
-		l.mux.close()
+	if l.merged != nil {
+		l.merged.Close()
 	}
 	return err
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"example.com/loopback/internal/merge"
 )
 
 // ListenPacket announces on loopback addresses for datagrams: the network is
@@ -26,7 +28,7 @@ func ListenPacket(network, address string) (*PacketConn, error) {
 type PacketConn struct {
 	socks    []packetSock
 	bindings []Binding
-	mux      *mux // if there are two
+	merged   *merge.Receiver // if there are two
 	onReject func(error)
 	closed   atomic.Bool
 }
@@ -47,11 +49,11 @@ func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address strin
 	}
 	c := &PacketConn{socks: socks, bindings: bindings, onReject: lc.OnReject}
 	if len(socks) > 1 {
-		conns := make([]muxed, len(socks))
+		conns := make([]merge.Source, len(socks))
 		for i, s := range socks {
-			conns[i] = muxed{s, s.SetReadDeadline}
+			conns[i] = merge.Source{Conn: s, SetReadDeadline: s.SetReadDeadline}
 		}
-		if c.mux, err = newMux(conns, c.receive, maxDatagram); err != nil {
+		if c.merged, err = merge.New(conns, c.receive, maxDatagram); err != nil {
 			_ = closeAll(socks) // the first error is the one to report
 			return nil, listenError(network, err)
 		}
@@ -63,9 +65,9 @@ func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address strin
 const maxDatagram = 1 << 16
 
 // receive reads a datagram from one socket.
-func (c *PacketConn) receive(i int, b []byte) received {
+func (c *PacketConn) receive(i int, b []byte) merge.Result {
 	n, from, refused, err := c.socks[i].read(b)
-	return received{sock: i, n: n, from: from, refused: refused, err: err}
+	return merge.Result{Source: i, N: n, From: from, Refused: refused, Err: err}
 }
 
 // ReadFromUDPAddrPort waits for the next datagram that is let in, copies it
@@ -74,20 +76,20 @@ func (c *PacketConn) receive(i int, b []byte) received {
 // [net.ErrClosed].
 func (c *PacketConn) ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error) {
 	for {
-		var r received
-		if c.mux != nil {
-			r = c.mux.next(b)
+		var r merge.Result
+		if c.merged != nil {
+			r = c.merged.Next(b)
 		} else {
 			r = c.receive(0, b)
 		}
 		switch {
-		case r.err != nil:
-			return r.n, r.from, c.opError("read", r.err)
-		case r.refused == nil:
-			return r.n, r.from, nil
+		case r.Err != nil:
+			return r.N, r.From, c.opError("read", r.Err)
+		case r.Refused == nil:
+			return r.N, r.From, nil
 		case c.onReject != nil:
-			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: c.socks[r.sock].LocalAddr(),
-				Addr: net.UDPAddrFromAddrPort(r.from), Err: r.refused})
+			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: c.socks[r.Source].LocalAddr(),
+				Addr: net.UDPAddrFromAddrPort(r.From), Err: r.Refused})
 		}
 	}
 }
@@ -156,8 +158,8 @@ func (c *PacketConn) SetDeadline(t time.Time) error {
 // Timeout is true; the zero Time is none.
 func (c *PacketConn) SetReadDeadline(t time.Time) error {
 	setDeadline := c.socks[0].SetReadDeadline
-	if c.mux != nil {
-		setDeadline = c.mux.setDeadline
+	if c.merged != nil {
+		setDeadline = c.merged.SetDeadline
 	}
 	if err := setDeadline(t); err != nil {
 		return c.opError("set", err)
@@ -183,8 +185,8 @@ func (c *PacketConn) Close() error {
 		return c.opError("close", net.ErrClosed)
 	}
 	err := closeAll(c.socks) // first: a receive that waits on one ends
-	if c.mux != nil {
-		c.mux.close()
+	if c.merged != nil {
+		c.merged.Close()
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package loopback
+package merge
 
 import (
 	"net"
@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// A mux receives from several sockets as if they were one: a call of next
+// A Receiver receives from several sockets as if they were one: a call of Next
 // starts one receive on every socket, and what comes of the slower ones is
 // kept for the next calls.
-type mux struct {
-	receive receiver
-	results chan received // has room for one of each socket
+type Receiver struct {
+	receive Receive
+	results chan Result // has room for one of each socket
 	bufs    [][]byte
 	done    chan struct{}
 
@@ -26,10 +26,11 @@ type mux struct {
 	expired chan struct{} // closed at the deadline
 }
 
-func newMux(socks []muxed, receive receiver, size int) (*mux, error) {
-	m := &mux{
+// New returns a Receiver of socks, whose datagrams are of up to size bytes.
+func New(socks []Source, receive Receive, size int) (*Receiver, error) {
+	m := &Receiver{
 		receive: receive,
-		results: make(chan received, len(socks)),
+		results: make(chan Result, len(socks)),
 		bufs:    make([][]byte, len(socks)),
 		done:    make(chan struct{}),
 		busy:    make([]bool, len(socks)),
@@ -41,8 +42,8 @@ func newMux(socks []muxed, receive receiver, size int) (*mux, error) {
 	return m, nil
 }
 
-// next waits for a socket that has something, and returns it.
-func (m *mux) next(b []byte) received {
+// Next waits for a socket that has something, and returns it.
+func (m *Receiver) Next(b []byte) Result {
 	m.mu.Lock()
 	m.waiting++
 	m.start()
@@ -55,23 +56,23 @@ func (m *mux) next(b []byte) received {
 	}()
 	select { // the end comes before what was received
 	case <-m.done:
-		return received{err: net.ErrClosed}
+		return Result{Err: net.ErrClosed}
 	case <-expired:
-		return received{err: os.ErrDeadlineExceeded}
+		return Result{Err: os.ErrDeadlineExceeded}
 	default:
 	}
 	select {
 	case <-m.done:
-		return received{err: net.ErrClosed}
+		return Result{Err: net.ErrClosed}
 	case <-expired:
-		return received{err: os.ErrDeadlineExceeded}
+		return Result{Err: os.ErrDeadlineExceeded}
 	case r := <-m.results:
-		if r.conn == nil && r.err == nil {
-			r.n = copy(b, m.bufs[r.sock][:r.n])
+		if r.Conn == nil && r.Err == nil {
+			r.N = copy(b, m.bufs[r.Source][:r.N])
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.busy[r.sock] = false
+		m.busy[r.Source] = false
 		if m.waiting > 1 { // others wait as well
 			m.start()
 		}
@@ -80,7 +81,7 @@ func (m *mux) next(b []byte) received {
 }
 
 // start starts a receive on every socket that has none. The caller holds mu.
-func (m *mux) start() {
+func (m *Receiver) start() {
 	for i := range m.busy {
 		if m.busy[i] || m.closed {
 			continue
@@ -98,12 +99,12 @@ func (m *mux) start() {
 }
 
 // drop closes what was received and is not wanted any more.
-func (m *mux) drop() {
+func (m *Receiver) drop() {
 	for {
 		select {
 		case r := <-m.results:
-			if r.conn != nil {
-				r.conn.Close()
+			if r.Conn != nil {
+				r.Conn.Close()
 			}
 		default:
 			return
@@ -111,7 +112,8 @@ func (m *mux) drop() {
 	}
 }
 
-func (m *mux) setDeadline(t time.Time) error {
+// SetDeadline sets the time after which Next fails; the zero Time is none.
+func (m *Receiver) SetDeadline(t time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -154,9 +156,9 @@ func (m *mux) setDeadline(t time.Time) error {
 	return nil
 }
 
-// close ends every next and drops what was kept for one, after the caller has
+// Close ends every Next and drops what was kept for one, after the caller has
 // closed the sockets and so ended the receives.
-func (m *mux) close() {
+func (m *Receiver) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
