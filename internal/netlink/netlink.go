@@ -1,7 +1,8 @@
 //go:build linux
 
 // Package netlink asks the Linux kernel single questions over netlink: one
-// request, one answer, no privilege, no memory of earlier calls.
+// request, one answer or the list of them, no privilege, no memory of earlier
+// calls.
 package netlink
 
 import (
@@ -68,45 +69,102 @@ func (c *Conn) Close() error {
 func (c *Conn) Call(typ uint16, msg, buf []byte) (answer uint16, body []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fd < 0 {
-		return 0, nil, net.ErrClosed
-	}
-	c.seq++
-	order := binary.NativeEndian
-	order.PutUint32(msg[0:], uint32(len(msg)))
-	order.PutUint16(msg[4:], typ)
-	order.PutUint16(msg[6:], unix.NLM_F_REQUEST)
-	order.PutUint32(msg[8:], c.seq)
-	order.PutUint32(msg[12:], 0) // port id: the kernel knows
-	if _, err := unix.Write(c.fd, msg); err != nil {
-		return 0, nil, os.NewSyscallError("write", err)
+	if err := c.send(typ, 0, msg); err != nil {
+		return 0, nil, err
 	}
 	for {
 		n, err := c.read(buf)
 		if err != nil {
 			return 0, nil, os.NewSyscallError("read", err)
 		}
-		if n < HeaderLen {
-			return 0, nil, errMalformed
+		m, err := c.parse(buf[:n])
+		if err != nil {
+			return 0, nil, err
 		}
-		if order.Uint32(buf[8:]) != c.seq {
-			continue // the late answer to a call that timed out
+		if m.ours {
+			return m.typ, m.body, nil
 		}
-		size := order.Uint32(buf)
-		if size < HeaderLen || size > uint32(n) {
-			return 0, nil, errMalformed
-		}
-		answer, body = order.Uint16(buf[4:]), buf[HeaderLen:size]
-		if answer == unix.NLMSG_ERROR {
-			if len(body) < 4 {
-				return 0, nil, errMalformed
-			}
-			if errno := int32(order.Uint32(body)); errno != 0 {
-				return 0, nil, unix.Errno(-errno)
-			}
-		}
-		return answer, body, nil
 	}
+}
+
+// Dump sends the request msg as Call does, for all that match it, and calls
+// each with the body of every message of the answer.
+func (c *Conn) Dump(typ uint16, msg []byte, each func(body []byte)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.send(typ, unix.NLM_F_DUMP, msg); err != nil {
+		return err
+	}
+	buf := make([]byte, 32<<10) // the most that the kernel puts into one datagram
+	for {
+		n, err := c.read(buf)
+		if err != nil {
+			return os.NewSyscallError("read", err)
+		}
+		for rest := buf[:n]; len(rest) > 0; {
+			m, err := c.parse(rest)
+			if err != nil {
+				return err
+			}
+			switch {
+			case !m.ours:
+			case m.typ == unix.NLMSG_DONE:
+				return nil
+			case m.typ != unix.NLMSG_NOOP:
+				each(m.body)
+			}
+			rest = rest[m.size:]
+		}
+	}
+}
+
+// send fills in the header of msg and writes it. The caller holds mu.
+func (c *Conn) send(typ, flags uint16, msg []byte) error {
+	if c.fd < 0 {
+		return net.ErrClosed
+	}
+	c.seq++
+	order := binary.NativeEndian
+	order.PutUint32(msg[0:], uint32(len(msg)))
+	order.PutUint16(msg[4:], typ)
+	order.PutUint16(msg[6:], unix.NLM_F_REQUEST|flags)
+	order.PutUint32(msg[8:], c.seq)
+	order.PutUint32(msg[12:], 0) // port id: the kernel knows
+	_, err := unix.Write(c.fd, msg)
+	return os.NewSyscallError("write", err)
+}
+
+// A message is one message of an answer.
+type message struct {
+	typ  uint16
+	body []byte
+	size int  // with its header, and up to where the next one begins
+	ours bool // not the late answer to a call that timed out
+}
+
+// parse reads the message that b begins with. Its error may be one that the
+// kernel answers with.
+func (c *Conn) parse(b []byte) (message, error) {
+	if len(b) < HeaderLen {
+		return message{}, errMalformed
+	}
+	order := binary.NativeEndian
+	size := order.Uint32(b)
+	if size < HeaderLen || size > uint32(len(b)) {
+		return message{}, errMalformed
+	}
+	m := message{typ: order.Uint16(b[4:]), body: b[HeaderLen:size], ours: order.Uint32(b[8:]) == c.seq}
+	m.size = min(len(b), int(size+3)&^3)
+	if !m.ours || m.typ != unix.NLMSG_ERROR && m.typ != unix.NLMSG_DONE {
+		return m, nil
+	}
+	if len(m.body) < 4 {
+		return m, errMalformed
+	}
+	if errno := int32(order.Uint32(m.body)); errno < 0 {
+		return m, unix.Errno(-errno)
+	}
+	return m, nil
 }
 
 // read reads one datagram, waiting for it if it is not there yet.
