@@ -3,6 +3,5 @@ package loopback
 // What tests of package loopback_test reach inside for, on Linux.
 
 var (
-	HasName      = hasName
 	AddrsByIndex = addrsByIndex
 )

@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"example.com/loopback/internal/enum"
-	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -40,7 +39,8 @@ const (
 	VerdictClosed     Verdict = "CLOSED"      // nothing listens
 	VerdictSplit      Verdict = "SPLIT"       // open on one family only, the machine has both
 	VerdictNoAnswer   Verdict = "NO-ANSWER"   // not open, and at least one attempt hung
-	VerdictTwoOwners  Verdict = "TWO-OWNERS"  // the families belong to sockets of different users
+	VerdictElsewhere  Verdict = "ELSEWHERE"   // not open, but something listens on the port at another address of this machine
+	VerdictTwoOwners  Verdict = "TWO-OWNERS"  // the families belong to sockets of different users or programs
 	VerdictUnixSocket Verdict = "UNIX-SOCKET" // of findings alone: some clients make a unix socket of localhost
 )
 
@@ -220,11 +220,12 @@ func bySeverity(findings []Finding) {
 	slices.SortStableFunc(findings, func(a, b Finding) int { return int(b.Level) - int(a.Level) })
 }
 
-// reportText returns a report as text. The message of the finding that is the
-// verdict is not repeated: the headline says it.
-func reportText(name string, verdict Verdict, headline string, rows [][]string, findings []Finding) string {
+// reportText returns a report as text: the verdict, the lines of body, and the
+// findings. The message of the finding that is the verdict is not repeated, as
+// the headline says it.
+func reportText(name string, verdict Verdict, headline, body string, findings []Finding) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s  %s\n%s", name, verdict, headline, page.Columns(rows))
+	fmt.Fprintf(&b, "%s: %s  %s\n%s", name, verdict, headline, body)
 	fixes := []string{""}
 	for i, f := range findings {
 		if i > 0 || f.Verdict != verdict {

@@ -2,9 +2,11 @@ package loopback_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -17,11 +19,12 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
-	"example.com/loopback/internal/netnstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 const probePort = 3000
@@ -29,9 +32,24 @@ const probePort = 3000
 // listen listens on addr in the test's namespace.
 func listen(t *testing.T, network, addr string) {
 	t.Helper()
-	ln, err := net.Listen(network, net.JoinHostPort(addr, strconv.Itoa(probePort)))
+	address := net.JoinHostPort(addr, strconv.Itoa(probePort))
+	var ln io.Closer
+	var err error
+	if strings.HasPrefix(network, "udp") {
+		ln, err = net.ListenPacket(network, address)
+	} else {
+		ln, err = net.Listen(network, address)
+	}
 	require.NoError(t, err)
 	t.Cleanup(func() { ln.Close() })
+}
+
+// filter adds a rule to the input of the test's namespace.
+func filter(t *testing.T, rule string) {
+	t.Helper()
+	needNFT(t)
+	run(t, "nft", "table inet t { chain in { type filter hook input priority 0; "+rule+"; }; }")
+	t.Cleanup(func() { exec.Command("nft", "delete table inet t").Run() })
 }
 
 // hang listens on addr with a backlog that is full, so that connecting hangs.
@@ -60,6 +78,17 @@ func attempts(r *loopback.PortReport) []string {
 		lines = append(lines, fmt.Sprintf("%v %s %v", a.Addr.Addr(), a.Source, a.Connect))
 	}
 	return lines
+}
+
+// withoutProcesses returns the text of a report without " name (pid)".
+func withoutProcesses(r *loopback.PortReport) string {
+	text := r.String()
+	for _, a := range r.Attempts {
+		if a.Process != "" {
+			text = strings.ReplaceAll(text, ", "+a.Process, "")
+		}
+	}
+	return text
 }
 
 func findings(r *loopback.PortReport) []string {
@@ -125,12 +154,51 @@ func TestProbeNamespace(t *testing.T) {
 			text: "works: curl and browsers\n"},
 		{name: "IPv4 only, a name of another address", hosts: "127.0.0.2 localhost\n", setup: func(t *testing.T) { listen(t, "tcp4", "127.0.0.1") },
 			verdict: "SPLIT", attempts: []string{"::1  connection refused", "127.0.0.1  ok"}, findings: []string{"warn SPLIT", "warn HOSTS-FILE"},
-			text: "  fails: Go's Dial, Node, the JVM and all that ask the resolver, for localhost is 127.0.0.2 there\n" +
+			text: "  fails: Go's Dial, Node, the JVM and all that ask the resolver, for localhost is another address there\n" +
 				"  works: curl and browsers\n"},
 		{name: "dual-stack, a name of another address", hosts: "192.0.2.2 localhost\n", setup: func(t *testing.T) { listen(t, "tcp", "") },
 			verdict: "OPEN", attempts: []string{"::1  ok", "127.0.0.1  ok"}, findings: []string{"warn HOSTS-FILE"},
 			text: "  warn: HOSTS-FILE: /etc/hosts makes localhost 192.0.2.2, and clients that ask the resolver go there (hosts:1)\n" +
 				"  fix: put `127.0.0.1 localhost` and `::1 localhost` there instead\n"},
+		{name: "on another address of 127.0.0.0/8", setup: func(t *testing.T) { listen(t, "tcp4", "127.0.1.1") },
+			verdict: "ELSEWHERE", attempts: []string{refused6, refused4}, findings: []string{"warn ELSEWHERE"},
+			text: "localhost: ELSEWHERE  nothing listens on port 3000 of 127.0.0.1 and ::1, but on 127.0.1.1:3000\n"},
+		{name: "on the address of a network", setup: func(t *testing.T) {
+			run(t, "ip", "addr", "add", "192.0.2.7/32", "dev", "lo")
+			t.Cleanup(func() { exec.Command("ip", "addr", "del", "192.0.2.7/32", "dev", "lo").Run() })
+			listen(t, "tcp4", "192.0.2.7")
+			listen(t, "udp4", "127.0.0.1")
+		}, verdict: "ELSEWHERE", findings: []string{"warn ELSEWHERE"},
+			text: "fix: have the server listen on 127.0.0.1 and ::1, or connect to 192.0.2.7:3000\n"},
+		{name: "elsewhere, and ::1 hangs", setup: func(t *testing.T) { listen(t, "tcp4", "127.0.1.1"); hang(t, "::1") },
+			verdict: "NO-ANSWER", attempts: []string{hung6, refused4}, findings: []string{"warn NO-ANSWER"},
+			text: "its backlog is full"},
+		{name: "UDP alone", setup: func(t *testing.T) { listen(t, "udp4", "127.0.0.1"); listen(t, "udp6", "") },
+			verdict: "CLOSED", attempts: []string{refused6, refused4}, findings: []string{"info CLOSED"},
+			text: "localhost: CLOSED  nothing listens on port 3000\n"},
+		{name: "UDP beside TCP", setup: func(t *testing.T) { listen(t, "udp4", "127.0.0.1"); listen(t, "tcp", "") },
+			verdict: "OPEN", attempts: []string{ok6, ok4}, findings: []string{}},
+		{name: "a firewall drops one family", setup: func(t *testing.T) { listen(t, "tcp", ""); filter(t, "ip6 daddr ::1 tcp dport 3000 drop") },
+			verdict: "SPLIT", attempts: []string{hung6, ok4}, findings: []string{"warn SPLIT"},
+			text: "fix: a socket listens on [::1]:3000: look for a packet filter that keeps connections from it\n"},
+		{name: "a firewall rejects one family", setup: func(t *testing.T) {
+			listen(t, "tcp4", "127.0.0.1")
+			listen(t, "tcp6", "::1")
+			filter(t, "ip daddr 127.0.0.1 tcp dport 3000 reject with tcp reset")
+		}, verdict: "SPLIT", attempts: []string{ok6, refused4}, findings: []string{"warn SPLIT"},
+			text: "fix: a socket listens on 127.0.0.1:3000: look for a packet filter"},
+		{name: "a firewall rejects both", setup: func(t *testing.T) { listen(t, "tcp", ""); filter(t, "tcp dport 3000 reject with tcp reset") },
+			verdict: "CLOSED", attempts: []string{refused6, refused4}, findings: []string{"info CLOSED"},
+			text: "look for a packet filter"},
+		{name: "an address that can be bound alone", setup: func(t *testing.T) {
+			run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+			sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
+			t.Cleanup(func() {
+				os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("0"), 0)
+				exec.Command("ip", "addr", "add", "::1/128", "dev", "lo").Run()
+			})
+			listen(t, "tcp4", "127.0.0.1")
+		}, verdict: "OPEN", findings: []string{}, text: "127.0.0.1:3000 answers, and this machine has no other family\n"},
 		{name: "IPv4 open, IPv6 hangs", setup: func(t *testing.T) { listen(t, "tcp4", "127.0.0.1"); hang(t, "::1") },
 			verdict: "SPLIT", attempts: []string{hung6, ok4}, findings: []string{"warn SPLIT"}},
 		{name: "IPv6 open, IPv4 hangs", setup: func(t *testing.T) { listen(t, "tcp6", "::1"); hang(t, "127.0.0.1") },
@@ -209,12 +277,14 @@ func TestProbeNamespace(t *testing.T) {
 				assert.Equal(t, tt.attempts, attempts(r))
 			}
 			assert.Equal(t, tt.findings, findings(r))
-			assert.Contains(t, r.String(), tt.text)
+			assert.Contains(t, withoutProcesses(r), tt.text)
 			if r.Verdict == "SPLIT" {
-				for _, client := range []string{"Go's Dial", "Node", "curl", "browsers", "JVM", "MySQL"} {
+				assert.NotContains(t, r.Findings[0].Message, "MySQL")
+				for _, client := range []string{"Go's Dial", "Node", "curl", "browsers", "JVM"} {
 					assert.Contains(t, r.Findings[0].Message, client)
 				}
 			}
+			requireReadBack(t, r)
 			for _, a := range r.Attempts {
 				if assert.Equal(t, a.Connect.OK(), a.UID != nil) && a.UID != nil {
 					assert.Zero(t, *a.UID)
@@ -239,6 +309,22 @@ func TestProbeNamespace(t *testing.T) {
 		assert.ErrorIs(t, r.Attempts[1].Connect.Err, context.Canceled, "and not by that bound")
 	})
 
+	// The kernel has no socket on this port: a filter sends its connections elsewhere.
+	t.Run("a redirected port", func(t *testing.T) {
+		needNFT(t)
+		ln, err := net.Listen("tcp4", "127.0.0.1:5000")
+		require.NoError(t, err)
+		defer ln.Close()
+		run(t, "nft", "table ip n { chain out { type nat hook output priority -100; tcp dport 4000 redirect to :5000; }; }")
+		defer exec.Command("nft", "delete table ip n").Run()
+		r, err := loopback.Probe(t.Context(), 4000)
+		require.NoError(t, err)
+		require.True(t, r.Attempts[1].Connect.OK())
+		assert.Nil(t, r.Attempts[1].UID)
+		assert.Empty(t, r.Attempts[1].Process)
+		assert.Empty(t, r.Sockets)
+	})
+
 	t.Run("JSON", func(t *testing.T) {
 		listen(t, "tcp4", "127.0.0.1")
 		r, err := loopback.Probe(t.Context(), probePort)
@@ -246,9 +332,11 @@ func TestProbeNamespace(t *testing.T) {
 		r.Findings[0].Message = "..."
 		data, err := json.Marshal(r)
 		require.NoError(t, err)
+		data = bytes.ReplaceAll(data, []byte(fmt.Sprintf("(%d)", os.Getpid())), []byte("(1)"))
 		assert.JSONEq(t, `{"port":3000,"verdict":"SPLIT","attempts":[
-			{"addr":"[::1]:3000","source":"hosts:2","connect":{"ok":false,"error":"dial tcp [::1]:3000: connect: connection refused","errno":"ECONNREFUSED"},"uid":null},
-			{"addr":"127.0.0.1:3000","source":"hosts:1","connect":{"ok":true},"uid":0}],
+			{"addr":"[::1]:3000","source":"hosts:2","connect":{"ok":false,"error":"dial tcp [::1]:3000: connect: connection refused","errno":"ECONNREFUSED"},"uid":null,"process":""},
+			{"addr":"127.0.0.1:3000","source":"hosts:1","connect":{"ok":true},"uid":0,"process":"loopback.test (1)"}],
+			"sockets":[{"network":"tcp4","addr":"127.0.0.1:3000","uid":0,"process":"loopback.test (1)"}],
 			"findings":[{"verdict":"SPLIT","level":"warn","message":"...","evidence":"[::1]:3000: connection refused",
 				"fix":"listen on both families, or connect to 127.0.0.1"}]}`, string(data))
 	})
@@ -266,11 +354,6 @@ func TestProbeNamespace(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []string{"warn SPLIT", "info UNIX-SOCKET"}, findings(r))
 		assert.Contains(t, r.String(), "MySQL-style clients")
-	})
-
-	t.Run("a user without a name", func(t *testing.T) {
-		assert.True(t, loopback.HasName(0))
-		assert.False(t, loopback.HasName(65534), "this namespace has only user 0")
 	})
 }
 
@@ -322,7 +405,6 @@ func TestProbeTwoOwners(t *testing.T) {
 	}
 	startEtc(t, hostsBoth)
 	run(t, "ip", "link", "set", "lo", "up")
-	assert.True(t, loopback.HasName(65534), "nobody is a user like others here")
 	for _, tt := range []struct {
 		name     string
 		uid6     uint32
@@ -333,7 +415,7 @@ func TestProbeTwoOwners(t *testing.T) {
 		{"root and nobody", 65534, 0, "TWO-OWNERS", "localhost: TWO-OWNERS  port 3000 is open for user 65534 on ::1 and for user 0 on 127.0.0.1\n"},
 		{"nobody and root", 0, 65534, "TWO-OWNERS", "user 0 on ::1 and for user 65534 on 127.0.0.1\n"},
 		{"two others", 1234, 1235, "TWO-OWNERS", "user 1234 on ::1 and for user 1235 on 127.0.0.1\n"},
-		{"two processes of one user", 1234, 1234, "OPEN", "port 3000 answers on both families\n"},
+		{"two programs of one user", 1234, 1234, "TWO-OWNERS", "localhost: TWO-OWNERS  port 3000 is open for exe ("},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			listenAs(t, tt.uid6, "[::1]:3000")
@@ -348,7 +430,8 @@ func TestProbeTwoOwners(t *testing.T) {
 			assert.Equal(t, tt.uid6, *r.Attempts[0].UID)
 			assert.Equal(t, tt.uid4, *r.Attempts[1].UID)
 			if tt.verdict == "TWO-OWNERS" {
-				assert.Equal(t, []string{"error TWO-OWNERS"}, findings(r))
+				level := map[bool]string{true: "warn", false: "error"}[tt.uid6 == tt.uid4]
+				assert.Equal(t, []string{level + " TWO-OWNERS"}, findings(r))
 			}
 		})
 	}
@@ -368,6 +451,76 @@ func TestProbeTwoOwners(t *testing.T) {
 		assert.Equal(t, loopback.VerdictTwoOwners, r.Verdict)
 	})
 }
+
+// Who has the sockets decides, and not how many processes there are.
+func TestProbeCountsPrograms(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	run(t, "ip", "link", "set", "lo", "up")
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skipf("needs python3, to fork: %v", err)
+	}
+	for _, tt := range []struct {
+		name, script string
+		verdict      loopback.Verdict
+	}{
+		{"one program, two sockets", "a = bind(4); b = bind(6); ready()", "OPEN"},
+		{"a fork that shares both", "a = bind(4); b = bind(6); os.fork() or wait(); ready()", "OPEN"},
+		{"a fork that divides them", "a = bind(4); b = bind(6)\nif os.fork() == 0: a.close(); wait()\nb.close(); ready()", "OPEN"},
+		{"forks that bind one each", "os.fork() or (bind(4), wait())\nos.fork() or (bind(6), wait())\nready()", "OPEN"},
+		{"an executed child that binds the other", "a = bind(4); child = subprocess.Popen([sys.executable, '-c', script.replace(main, 'b = bind(6); ready()')], stdin=sys.stdin)\nready()", "TWO-OWNERS"},
+		{"an executed child that shares one of them", "a = bind(4); b = bind(6); a.set_inheritable(True); subprocess.Popen(['sleep', '60'], close_fds=False); ready()", "OPEN"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			script := strings.Replace(forking, "MAIN", tt.script, 1)
+			cmd := exec.CommandContext(t.Context(), python, "-c", script, tt.script)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+			cmd.Stderr = os.Stderr
+			require.NoError(t, cmd.Start())
+			t.Cleanup(func() {
+				syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+				cmd.Wait()
+				await(t, func() bool { return len(listeners(t)) == 0 })
+			})
+			await(t, func() bool { return len(listeners(t)) == 2 })
+			r, err := loopback.Probe(t.Context(), probePort)
+			require.NoError(t, err)
+			t.Logf("\n%v", r)
+			assert.Equal(t, tt.verdict, r.Verdict)
+			assert.Contains(t, r.Attempts[0].Process, "python3")
+			if tt.verdict == "TWO-OWNERS" {
+				assert.Equal(t, []string{"warn TWO-OWNERS"}, findings(r))
+			}
+		})
+	}
+}
+
+// listeners returns the sockets that listen on the port of the tests.
+func listeners(t *testing.T) []string {
+	t.Helper()
+	out, err := exec.Command("ss", "-Hltn", "sport = :3000").Output()
+	require.NoError(t, err)
+	return strings.FieldsFunc(string(out), func(c rune) bool { return c == '\n' })
+}
+
+const forking = `
+import os, socket, subprocess, sys, time
+main = sys.argv[1] if len(sys.argv) > 1 else ""
+script = open("/proc/self/cmdline").read().split("\0")[2]
+def bind(family):
+    s = socket.socket({4: socket.AF_INET, 6: socket.AF_INET6}[family])
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(({4: "127.0.0.1", 6: "::1"}[family], 3000))
+    s.listen()
+    return s
+def wait():
+    time.sleep(60)
+ready = wait
+MAIN
+`
 
 // serve starts a server as user, waits until it answers on addr, and stops it
 // at the end of the test, which is skipped if it does not start: servers are not
@@ -525,7 +678,7 @@ func TestProbeServers(t *testing.T) {
 		as(t, "mysql", "mariadb-install-db", "--datadir="+data, "--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=normal")
 		serve(t, "mysql", "127.0.0.1:3306", "mariadbd", "--datadir="+data)
 		r := probe(t, 3306, "SPLIT", "mysql")
-		assert.Contains(t, r.Findings[0].Message, "unix socket of localhost")
+		assert.Contains(t, r.String(), "unix socket of localhost")
 
 		// And so its client does: it cannot be brought to the port by that name.
 		out, err := exec.Command("mariadb", "-h", "localhost", "-u", "root", "--socket=/run/none", "-e", "select 1").CombinedOutput()

@@ -449,7 +449,7 @@ func (res *Resolution) String() string {
 		}
 		rows = append(rows, row)
 	}
-	return reportText(res.Name, res.Verdict, headline, rows, res.Findings)
+	return reportText(res.Name, res.Verdict, headline, page.Columns(rows), res.Findings)
 }
 
 // state returns what can be done with the address, in a few words.

@@ -78,11 +78,13 @@ const overflowUID = 65534
 // named reports whether uid is certainly a user of this user namespace. The
 // overflow id is only where the namespace has every id: in any other it may be
 // anyone.
-func named(uid uint32) bool {
+func named(uid uint32) bool { return namedBy("/proc/self/uid_map", uid) }
+
+func namedBy(uidMap string, uid uint32) bool {
 	if uid != overflowUID {
 		return true
 	}
-	f, err := os.Open("/proc/self/uid_map")
+	f, err := os.Open(uidMap)
 	if err != nil {
 		return false
 	}

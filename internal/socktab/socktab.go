@@ -6,6 +6,7 @@ package socktab
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Socket is a listening TCP or an unconnected UDP socket.
@@ -39,6 +40,9 @@ func (p Process) String() string { return p.Name + " (" + strconv.Itoa(p.PID) + 
 // OnPort returns the sockets that are bound to a port, TCP before UDP and IPv4
 // before IPv6.
 func OnPort(port uint16) ([]Socket, error) { return onPort(port) }
+
+// TCP reports whether s is a listening TCP socket.
+func (s Socket) TCP() bool { return strings.HasPrefix(s.Network, "tcp") }
 
 // Covers reports whether s takes what is sent to addr, a loopback address.
 func (s Socket) Covers(addr netip.Addr) bool {

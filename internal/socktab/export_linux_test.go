@@ -1,0 +1,4 @@
+package socktab
+
+// NamedBy is named with another uid_map.
+var NamedBy = namedBy

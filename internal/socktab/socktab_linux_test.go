@@ -1,0 +1,88 @@
+package socktab_test
+
+import (
+	"net"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"example.com/loopback/internal/netnstest"
+	"example.com/loopback/internal/socktab"
+)
+
+// onPort lists the sockets of a port as "NETWORK ADDR".
+func onPort(t *testing.T, port uint16) (lines []string) {
+	t.Helper()
+	sockets, err := socktab.OnPort(port)
+	require.NoError(t, err)
+	for _, s := range sockets {
+		lines = append(lines, s.Network+" "+s.Local.String())
+		require.Len(t, s.Owner.Processes, 1, "%+v", s)
+		assert.Equal(t, os.Getpid(), s.Owner.Processes[0].PID)
+		assert.NotEmpty(t, s.Owner.Processes[0].Image)
+	}
+	return lines
+}
+
+func TestOnPortListsEveryKindOfSocket(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	assert.Empty(t, onPort(t, 3000))
+	for _, address := range []string{"127.0.0.1:3000", "127.0.1.1:3000", "[::1]:3000", "127.0.0.1:3001"} {
+		ln, err := net.Listen("tcp", address)
+		require.NoError(t, err)
+		defer ln.Close()
+		pc, err := net.ListenPacket("udp", address)
+		require.NoError(t, err)
+		defer pc.Close()
+	}
+	c, err := net.Dial("tcp", "127.0.0.1:3000") // neither end of a connection listens
+	require.NoError(t, err)
+	defer c.Close()
+	u, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 9), Port: 3000}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 3001})
+	require.NoError(t, err)
+	defer u.Close()
+	assert.ElementsMatch(t, []string{
+		"tcp4 127.0.0.1:3000", "tcp4 127.0.1.1:3000", "tcp6 [::1]:3000",
+		"udp4 127.0.0.1:3000", "udp4 127.0.1.1:3000", "udp6 [::1]:3000",
+	}, onPort(t, 3000))
+
+	ln, err := net.Listen("tcp", ":3002") // multipath TCP has the owner of its listener, too
+	require.NoError(t, err)
+	defer ln.Close()
+	assert.Equal(t, []string{"tcp6 [::]:3002"}, onPort(t, 3002))
+}
+
+// The id that stands for users without one here may be anyone's, but where
+// every user has an id.
+func TestNamedNeedsTheWholeIdentity(t *testing.T) {
+	for text, want := range map[string]bool{
+		"         0          0 4294967295\n": true,
+		"         0       1000          1\n": false,
+		"     65534     100000          1\n": false,
+		"         0     100000      65536\n": false,
+		"":                                   false,
+	} {
+		path := t.TempDir() + "/uid_map"
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		assert.Equal(t, want, socktab.NamedBy(path, 65534), "%q", text)
+		assert.True(t, socktab.NamedBy(path, 0))
+		assert.True(t, socktab.NamedBy(path, 65533))
+	}
+	assert.False(t, socktab.NamedBy("/nowhere", 65534))
+}
+
+func TestOnPortSaysWhyNot(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	limit := unix.Rlimit{Cur: 3, Max: 3}
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	_, err := socktab.OnPort(3000)
+	assert.ErrorIs(t, err, unix.EMFILE)
+}
