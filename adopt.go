@@ -41,7 +41,10 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 	if err != nil {
 		return nil, adoptError(nil, err)
 	}
-	here := netif.Namespace()
+	here, hereErr := netif.Namespace()
+	if syserr.Exhausted(hereErr) {
+		return nil, adoptError(nil, hereErr)
+	}
 	var socks []tcpSock
 	var bindings []Binding
 	var has4, has6 bool
@@ -66,8 +69,11 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		addr := info.Local.Addr()
 		var g gate
 		var note error
-		if here != 0 && info.Namespace != here && rungs[0] != IngressAny { // clients come in by another way there
+		if info.Namespace != here && rungs[0] != IngressAny { // clients come in by another way there
 			g, note = gate{rung: rungs[0], loop: lo, addr: addr}, errors.New("not proved: the socket is of another network namespace")
+			if hereErr != nil {
+				note = fmt.Errorf("not proved: the network namespace of this process is unknown: %w", hereErr)
+			}
 		} else if g, note, err = choose(context.Background(), rungs, lo, addr, rehearseTCP(info.Multipath)); !errors.Is(err, errors.ErrUnsupported) && syserr.Missing(err) {
 			note, err = fmt.Errorf("not proved: %w", err), nil
 		}

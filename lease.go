@@ -220,9 +220,7 @@ const roundTripTimeout = time.Second
 func roundTrip(ctx context.Context, addr netip.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTripTimeout)
 	defer cancel()
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(ctx, "tcp4", netip.AddrPortFrom(addr, 0).String())
+	ln, err := sockctl.Listen(ctx, addr)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -94,7 +95,7 @@ func choose(ctx context.Context, rungs []Ingress, lo netif.Loopback, addr netip.
 			return taken(g, nil)
 		case ended(ctx) != nil:
 			return gate{}, nil, ended(ctx)
-		case syserr.Exhausted(err), !set && syserr.Missing(err):
+		case syserr.Exhausted(err), errors.Is(err, sockctl.ErrNoName), !set && syserr.Missing(err):
 			return g, nil, err
 		case !set && (failedAt(err, "bind") || failedAt(err, "socket")): // all ports are in use, or a sandbox forbids it
 			return taken(g, fmt.Errorf("not proved, no port can be had for it: %w", err))

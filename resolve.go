@@ -258,9 +258,7 @@ func tryLoopback(ctx context.Context, addr netip.Addr) (bind, connect Outcome) {
 		bind.Err = err
 		return bind, connect
 	}
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(addr, 0).String())
+	ln, err := sockctl.Listen(ctx, addr)
 	if err != nil {
 		bind.Err = err
 		return bind, connect

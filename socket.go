@@ -97,6 +97,9 @@ func unmap(ap netip.AddrPort) netip.AddrPort {
 // wanted (FreeBSD jails put another address in its place), and if a control
 // function had a hand in it, the socket must bear being inspected.
 func confirm(c syscall.Conn, got, want netip.AddrPort, control controlFunc) error {
+	if !got.IsValid() {
+		return fmt.Errorf("%w: %w", ErrNotLoopback, sockctl.ErrNoName)
+	}
 	if got.Addr() != want.Addr() {
 		return fmt.Errorf("%w: %v was wanted", ErrNotLoopback, want.Addr())
 	}

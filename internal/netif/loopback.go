@@ -25,8 +25,8 @@ func FindLoopback() (Loopback, error) { return findLoopback() }
 
 // Namespace returns a number that tells the network namespace of the calling
 // thread from others, or 0 where the system does not say. Linux has it since
-// 5.14.
-func Namespace() uint64 { return namespace() }
+// 5.14. The error says why the kernel could not be asked.
+func Namespace() (uint64, error) { return namespace() }
 
 // scan returns the first interface with the loopback flag.
 func scan() (Loopback, error) {

@@ -1,6 +1,10 @@
 package netif
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // LoopbackIndex is the index of the loopback interface in every network
 // namespace of Linux: LOOPBACK_IFINDEX in the kernel's include/net/flow.h.
@@ -38,14 +42,22 @@ func ask() (Loopback, bool) {
 	return Loopback{Name: name, Index: LoopbackIndex, Up: flags&unix.IFF_UP != 0}, flags&unix.IFF_LOOPBACK != 0
 }
 
-func namespace() uint64 {
+func namespace() (uint64, error) {
 	fd, err := querySocket()
 	if err != nil {
-		return 0
+		return 0, os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	cookie, _ := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	return cookie
+	return NamespaceOf(fd)
+}
+
+// NamespaceOf returns the Namespace that the socket fd belongs to.
+func NamespaceOf(fd int) (uint64, error) {
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP { // before Linux 5.14, and in imitations of Linux
+		return 0, nil
+	}
+	return cookie, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
 }
 
 // querySocket makes a socket for questions alone, of the first family that a

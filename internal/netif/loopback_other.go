@@ -4,4 +4,4 @@ package netif
 
 func findLoopback() (Loopback, error) { return scan() }
 
-func namespace() uint64 { return 0 }
+func namespace() (uint64, error) { return 0, nil }

@@ -63,8 +63,12 @@ func CanConnect(addr netip.Addr) error {
 		return err
 	}
 	defer c.Close()
-	if from, ok := c.LocalAddr().(*net.UDPAddr); ok && !from.IP.IsLoopback() { // a route may say so, on purpose
-		if local, err := netif.IsLocal(addr.Unmap()); err == nil && !local {
+	if from, ok := c.LocalAddr().(*net.UDPAddr); !ok || !from.IP.IsLoopback() { // a route may say so, on purpose
+		local, err := netif.IsLocal(addr.Unmap())
+		if err != nil {
+			return err
+		}
+		if !local {
 			return &net.OpError{Op: "dial", Net: "udp", Addr: c.RemoteAddr(), Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}
 		}
 	}

@@ -30,8 +30,11 @@ func inspect(fd uintptr) (info Info, err error) {
 		info.Type = NotInternet
 		return info, nil
 	}
-	if peer, err := syscall.Getpeername(h); err == nil {
+	switch peer, err := syscall.Getpeername(h); {
+	case err == nil:
 		info.Peer = addrPortOf(peer)
+	case !syserr.Is(err, "ENOTCONN", "EINVAL"): // BSD systems say EINVAL of a connection that was shut down
+		return info, os.NewSyscallError("getpeername", err)
 	}
 	typ, err := syscall.GetsockoptInt(h, syscall.SOL_SOCKET, soType)
 	if err != nil {
@@ -45,8 +48,12 @@ func inspect(fd uintptr) (info Info, err error) {
 	default:
 		info.Type = Datagram
 	}
-	listening, err := syscall.GetsockoptInt(h, syscall.SOL_SOCKET, soAcceptConn)
-	info.Listening = err == nil && listening != 0
+	switch listening, err := syscall.GetsockoptInt(h, syscall.SOL_SOCKET, soAcceptConn); {
+	case err == nil:
+		info.Listening = listening != 0
+	case info.Type == Stream: // other types may lack the option
+		return info, os.NewSyscallError("getsockopt SO_ACCEPTCONN", err)
+	}
 	return info, inspectOptions(h, &info)
 }
 

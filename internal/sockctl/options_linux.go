@@ -17,7 +17,9 @@ func inspectOptions(fd handle, info *Info) error {
 		return os.NewSyscallError("getsockopt SO_PROTOCOL", err)
 	}
 	info.Multipath = protocol == unix.IPPROTO_MPTCP
-	info.Namespace, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE) // since Linux 5.14
+	if info.Namespace, err = netif.NamespaceOf(fd); err != nil {
+		return err
+	}
 	if info.Transparent, err = isTransparent(fd, info.Multipath); err != nil {
 		return os.NewSyscallError("getsockopt IP_TRANSPARENT", err)
 	}
