@@ -1,0 +1,430 @@
+package loopback_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+	"example.com/loopback/internal/faulttest"
+)
+
+// Every system call that this package makes can fail, for a reason that has
+// nothing to do with what it was about. The tests below let each fail once, and
+// from some time on for ever.
+
+var (
+	shortages   = []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM}
+	faultErrnos = append(slices.Clone(shortages), unix.EPERM) // EPERM is the answer of a sandbox
+	faultCalls  = []faulttest.Call{
+		{Name: "socket", Number: unix.SYS_SOCKET},
+		{Name: "socket AF_NETLINK", Number: unix.SYS_SOCKET, Args: func(args [6]uint64) bool { return args[0] == unix.AF_NETLINK }},
+		{Name: "socket without SOCK_STREAM", Number: unix.SYS_SOCKET, Args: func(args [6]uint64) bool { return args[1]&0xf != unix.SOCK_STREAM }},
+		{Name: "socket AF_INET6", Number: unix.SYS_SOCKET, Args: func(args [6]uint64) bool { return args[0] == unix.AF_INET6 }},
+		{Name: "bind", Number: unix.SYS_BIND},
+		{Name: "listen", Number: unix.SYS_LISTEN},
+		{Name: "connect", Number: unix.SYS_CONNECT},
+		{Name: "accept4", Number: unix.SYS_ACCEPT4},
+		{Name: "getsockname", Number: unix.SYS_GETSOCKNAME},
+		{Name: "getpeername", Number: unix.SYS_GETPEERNAME},
+		{Name: "setsockopt", Number: unix.SYS_SETSOCKOPT},
+		{Name: "setsockopt SO_BINDTODEVICE", Number: unix.SYS_SETSOCKOPT, Args: socketOption(unix.SOL_SOCKET, unix.SO_BINDTODEVICE)},
+		{Name: "getsockopt", Number: unix.SYS_GETSOCKOPT},
+		{Name: "epoll_create1", Number: unix.SYS_EPOLL_CREATE1},
+		{Name: "epoll_ctl", Number: unix.SYS_EPOLL_CTL},
+		{Name: "ioctl", Number: unix.SYS_IOCTL},
+		{Name: "sendto", Number: unix.SYS_SENDTO},
+		{Name: "recvfrom", Number: unix.SYS_RECVFROM},
+		{Name: "sendmsg", Number: unix.SYS_SENDMSG},
+		{Name: "recvmsg", Number: unix.SYS_RECVMSG},
+		{Name: "openat", Number: unix.SYS_OPENAT},
+		{Name: "fcntl", Number: unix.SYS_FCNTL},
+	}
+)
+
+// socketOption matches the calls about one socket option.
+func socketOption(level, name uint64) func(args [6]uint64) bool {
+	return func(args [6]uint64) bool { return args[1] == level && args[2] == name }
+}
+
+// heldSocket is what the kernel says of a socket that this process has.
+type heldSocket struct {
+	addr      netip.AddrPort
+	stream    bool
+	listening bool
+	device    int  // what SO_BINDTODEVICE set
+	reports   bool // the interface of each datagram
+}
+
+// heldSockets returns the IPv4 and IPv6 sockets of this process.
+func heldSockets() (held []heldSocket) {
+	for fd := range 256 {
+		sa, err := unix.Getsockname(fd)
+		if err != nil {
+			continue
+		}
+		s := heldSocket{}
+		option := func(level, name int) int { v, _ := unix.GetsockoptInt(fd, level, name); return v }
+		switch sa := sa.(type) {
+		case *unix.SockaddrInet4:
+			s.addr = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+			s.reports = option(unix.IPPROTO_IP, unix.IP_PKTINFO) != 0
+		case *unix.SockaddrInet6:
+			s.addr = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+			s.reports = option(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO) != 0
+		default:
+			continue
+		}
+		s.stream = option(unix.SOL_SOCKET, unix.SO_TYPE) == unix.SOCK_STREAM
+		s.listening = option(unix.SOL_SOCKET, unix.SO_ACCEPTCONN) != 0
+		s.device = option(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+		held = append(held, s)
+	}
+	return held
+}
+
+// wantHeld checks that the sockets of this process are those of the bindings,
+// each guarded as its binding says.
+func wantHeld(t *testing.T, f faulttest.Fault, bindings []loopback.Binding) {
+	t.Helper()
+	held := heldSockets()
+	assert.Len(t, held, len(bindings), "%v: %v, %v", f, held, bindings)
+	for _, b := range bindings {
+		stream := b.Network[:3] == "tcp"
+		i := slices.IndexFunc(held, func(s heldSocket) bool { return s.addr == b.Addr && s.stream == stream })
+		if !assert.GreaterOrEqual(t, i, 0, "%v: no socket for %v", f, b) {
+			continue
+		}
+		assert.Equal(t, stream, held[i].listening, "%v: %v", f, b)
+		switch b.Ingress {
+		case loopback.IngressDevice:
+			assert.Equal(t, 1, held[i].device, "%v: %v", f, b)
+		case loopback.IngressCheck:
+			assert.Equal(t, !stream, held[i].reports, "%v: %v", f, b)
+		}
+	}
+}
+
+// wantNotWeaker checks the bindings of a listener that came about under a fault,
+// against those without one: none is missing, a weaker one is not due to a
+// shortage, and says why it is weaker.
+func wantNotWeaker(t *testing.T, f faulttest.Fault, want, got []loopback.Binding) {
+	t.Helper()
+	if !assert.Len(t, got, len(want), "%v", f) {
+		return
+	}
+	for i, b := range got {
+		assert.True(t, b.Bound(), "%v: %v", f, b)
+		switch {
+		case b.Ingress == want[i].Ingress:
+		case slices.Contains(shortages, f.Errno):
+			assert.Fail(t, "a shortage made it weaker", "%v: %v", f, b)
+		default:
+			assert.ErrorIs(t, b.Err, f.Errno, "%v: %v", f, b)
+		}
+	}
+}
+
+// faulty starts an injector, and lo, in the namespace of the test.
+func faulty(t *testing.T) *faulttest.Injector {
+	t.Helper()
+	run(t, "ip", "link", "set", "lo", "up")
+	listening(t, ":0").Close() // opens what the runtime keeps
+	return faulttest.Start(t, faultCalls...)
+}
+
+// plan returns all faults, or two error numbers of five with -short.
+func plan() faulttest.Plan {
+	p := faulttest.Plan{Calls: faultCalls, Errnos: faultErrnos}
+	if testing.Short() {
+		p.Errnos = p.Errnos[3:]
+	}
+	return p
+}
+
+// planWithoutDial is plan for what connects to itself: package net waits for
+// getpeername to succeed.
+func planWithoutDial() faulttest.Plan {
+	p := plan()
+	p.Calls = slices.DeleteFunc(slices.Clone(p.Calls), func(c faulttest.Call) bool { return c.Number == unix.SYS_GETPEERNAME })
+	return p
+}
+
+// wantCause checks that an error names the fault. Package os does not say why
+// it could not watch a descriptor, and package net nothing of getsockname.
+func wantCause(t *testing.T, f faulttest.Fault, err error) {
+	t.Helper()
+	switch f.Call.Number {
+	case unix.SYS_EPOLL_CTL, unix.SYS_FCNTL:
+	case unix.SYS_GETSOCKNAME:
+		assert.True(t, errors.Is(err, f.Errno) || strings.Contains(err.Error(), "getsockname"), "%v: %v", f, err)
+	default:
+		assert.ErrorIs(t, err, f.Errno, "%v", f)
+	}
+}
+
+// A call that fails makes Listen and ListenPacket fail, or leaves a listener
+// that is as strong as it says.
+func TestListenUnderFaults(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	in := faulty(t)
+	for network, listen := range listenFuncs {
+		for _, lc := range []*loopback.ListenConfig{
+			{},
+			{Ingress: loopback.IngressDevice},
+			{Ingress: loopback.IngressCheck},
+			{Ingress: loopback.IngressRemote},
+			{Ingress: loopback.IngressAny},
+			{Ingress: loopback.IngressAny, RequireBoth: true},
+		} {
+			t.Run(fmt.Sprintf("%s/%v", network, lc.Ingress), func(t *testing.T) {
+				p := planWithoutDial()
+				if lc.Ingress != loopback.IngressAuto {
+					p.Errnos = p.Errnos[len(p.Errnos)-2:]
+				}
+				c, err := listen(lc, t.Context(), "", ":0")
+				require.NoError(t, err)
+				want := c.Bindings()
+				wantHeld(t, faulttest.Fault{}, want)
+				require.NoError(t, c.Close())
+				before := descriptors(t)
+				failures := 0
+				faults := in.Each(p, func(f faulttest.Fault, during func(func())) {
+					var c bound
+					var err error
+					during(func() { c, err = listen(lc, t.Context(), "", ":0") })
+					if err != nil {
+						failures++
+						assert.Nil(t, c)
+						wantListenError(t, err)
+						wantCause(t, f, err)
+					} else {
+						wantNotWeaker(t, f, want, c.Bindings())
+						wantHeld(t, f, c.Bindings())
+						assert.NoError(t, c.Close(), "%v", f)
+					}
+					assert.Equal(t, before, descriptors(t), "%v: left open", f)
+				})
+				t.Logf("%d faults, %d errors", faults, failures)
+				assert.Greater(t, failures, faults/3)
+			})
+		}
+	}
+}
+
+// A port by number is free again after a Listen that failed, wherever it did.
+func TestListenUnderFaultsFreesThePort(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	in := faulty(t)
+	const address = ":4711"
+	for network, listen := range listenFuncs {
+		p := faulttest.Plan{Calls: faultCalls, Errnos: []unix.Errno{unix.EMFILE}}
+		faults := in.Each(p, func(f faulttest.Fault, during func(func())) {
+			var c bound
+			var err error
+			lc := &loopback.ListenConfig{Ingress: loopback.IngressAny}
+			during(func() { c, err = listen(lc, t.Context(), "", address) })
+			if err == nil {
+				assert.NoError(t, c.Close())
+			}
+			c, err = listen(lc, t.Context(), "", address)
+			if assert.NoError(t, err, "%s, after %v", network, f) {
+				assert.NoError(t, c.Close())
+			}
+		})
+		assert.Greater(t, faults, 10)
+	}
+}
+
+// A call that fails makes Accept return the error, as a temporary one if it is a
+// shortage, or makes it refuse the connection and say so. The next client is
+// served.
+func TestAcceptUnderFaults(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	in := faulty(t)
+	for _, ingress := range []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
+		for _, address := range []string{":0", "127.0.0.1:0", "[::1]:0"} {
+			t.Run(ingress.String()+" "+address, func(t *testing.T) {
+				var ln *loopback.Listener
+				var rejected error
+				lc := &loopback.ListenConfig{Ingress: ingress, OnReject: func(err error) {
+					rejected = err
+					ln.SetDeadline(time.Unix(1, 0)) // there is no other to wait for
+				}}
+				ln, err := lc.Listen(t.Context(), "tcp", address)
+				require.NoError(t, err)
+				defer ln.Close()
+				for _, to := range ln.AddrPorts() {
+					before := descriptors(t)
+					accept := func() (net.Conn, error) {
+						ln.SetDeadline(time.Now().Add(patience))
+						return ln.Accept()
+					}
+					failures := 0
+					faults := in.Each(plan(), func(f faulttest.Fault, during func(func())) {
+						client := dial(t, to)
+						var got net.Conn
+						var err error
+						rejected = nil
+						during(func() { got, err = accept() })
+						switch {
+						case rejected != nil:
+							failures++
+							assert.ErrorIs(t, rejected, loopback.ErrRefused, "%v", f)
+							assert.ErrorIs(t, rejected, f.Errno, "%v", f)
+							client.SetDeadline(time.Now().Add(patience))
+							_, err := client.Read(make([]byte, 1))
+							if f.Call.Number != unix.SYS_SETSOCKOPT { // without SO_LINGER it is the end, and no reset
+								assert.ErrorIs(t, err, unix.ECONNRESET, "%v", f)
+							}
+							assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "%v", f)
+						case err != nil:
+							failures++
+							assert.Nil(t, got, "%v", f)
+							op, ok := err.(*net.OpError)
+							require.True(t, ok, "%v: %T %v", f, err, err)
+							assert.Equal(t, "accept", op.Op)
+							assert.ErrorIs(t, err, f.Errno, "%v", f)
+							assert.Equal(t, slices.Contains(shortages, f.Errno), op.Temporary(), "%v: %v", f, err)
+						default:
+							assert.Equal(t, client.LocalAddr().String(), got.RemoteAddr().String(), "%v", f)
+							assert.NoError(t, got.Close())
+						}
+						client.Close()
+
+						client = dial(t, to)
+						for got = nil; got == nil || got.RemoteAddr().String() != client.LocalAddr().String(); { // the first may still wait
+							got, err = accept()
+							require.NoError(t, err, "after %v", f)
+							got.Close()
+						}
+						client.Close()
+						assert.Equal(t, before, descriptors(t), "%v: left open", f)
+					})
+					t.Logf("%d faults, %d errors", faults, failures)
+					assert.Positive(t, failures)
+				}
+			})
+		}
+	}
+}
+
+// A call that fails makes Adopt fail, with all as it was, or leaves a listener
+// that is as strong as it says. One of another network namespace is never
+// taken for one of this.
+func TestAdoptUnderFaults(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	in := faulty(t)
+	for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
+		for _, where := range []string{"here", "elsewhere"} {
+			t.Run(ingress.String()+" "+where, func(t *testing.T) {
+				lc := &loopback.ListenConfig{Ingress: ingress}
+				base := descriptors(t)
+				adopt := func(during func(func())) (given []*net.TCPListener, ln *loopback.Listener, err error) {
+					s.host.do(func() {
+						for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+							g, err := net.Listen("tcp", address)
+							if err != nil {
+								return
+							}
+							given = append(given, g.(*net.TCPListener))
+						}
+						if where == "here" {
+							during(func() { ln, err = lc.Adopt(given[0], given[1]) })
+						}
+					})
+					require.Len(t, given, 2)
+					if where == "elsewhere" {
+						during(func() { ln, err = lc.Adopt(given[0], given[1]) })
+					}
+					return given, ln, err
+				}
+				_, ln, err := adopt(func(f func()) { f() })
+				require.NoError(t, err)
+				want := ln.Bindings()
+				for _, b := range want {
+					assert.Equal(t, where == "elsewhere" && ingress != loopback.IngressAny, b.Err != nil, "%v", b)
+				}
+				ln.Close()
+				failures := 0
+				faults := in.Each(planWithoutDial(), func(f faulttest.Fault, during func(func())) {
+					given, ln, err := adopt(during)
+					if err == nil {
+						wantNotWeaker(t, f, want, ln.Bindings())
+						for i, b := range ln.Bindings() {
+							assert.True(t, want[i].Err == nil || b.Err != nil, "%v: %v", f, b)
+						}
+						assert.NoError(t, ln.Close())
+					} else {
+						failures++
+						assert.IsType(t, (*net.OpError)(nil), err)
+						wantCause(t, f, err)
+						for _, g := range given {
+							assert.NoError(t, loopback.Verify(g), "%v: it is not what it was", f)
+							assert.NoError(t, g.Close(), "%v: it was closed", f)
+						}
+					}
+					assert.Equal(t, base, descriptors(t), "%v: left open", f)
+				})
+				t.Logf("%d faults, %d errors", faults, failures)
+				assert.Positive(t, failures)
+			})
+		}
+	}
+}
+
+// A call that fails never makes Verify pass a socket that is not loopback.
+func TestVerifyUnderFaults(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	in := faulty(t)
+	for _, tt := range socketTable {
+		t.Run(tt.name, func(t *testing.T) {
+			var fd int
+			var err error
+			s.host.do(func() { fd, err = tt.spec.open() })
+			if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
+				t.Skipf("not in this kernel: %v", err)
+			}
+			require.NoError(t, err)
+			socket := os.NewFile(uintptr(fd), "socket")
+			defer socket.Close()
+			before := descriptors(t)
+			faults := in.Each(plan(), func(f faulttest.Fault, during func(func())) {
+				var err error
+				during(func() { err = loopback.Verify(socket) })
+				switch {
+				case err == nil:
+					assert.Empty(t, tt.why, "%v: passed", f)
+				case !errors.Is(err, loopback.ErrNotLoopback):
+					assert.ErrorIs(t, err, f.Errno, "%v", f)
+				default:
+					assert.NotEmpty(t, tt.why, "%v: %v", f, err)
+				}
+				assert.Equal(t, before, descriptors(t), "%v: left open", f)
+			})
+			assert.Positive(t, faults)
+		})
+	}
+}
