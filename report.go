@@ -14,6 +14,86 @@ import (
 	"example.com/loopback/internal/syserr"
 )
 
+// Report is what [Diagnose] found out about a machine. What could not be found
+// out is nil, and Absent says why.
+type Report struct {
+	Verdict    Verdict           `json:"verdict"`    // of the first finding that is not of level info, or OK
+	Findings   []Finding         `json:"findings"`   // most severe first
+	Interfaces []InterfaceReport `json:"interfaces"` // those with the loopback flag
+	Misplaced  []PlacedAddr      `json:"misplaced"`  // loopback addresses on other interfaces, other addresses on loopback ones
+	IPv4       FamilyReport      `json:"ipv4"`       // by way of 127.0.0.1
+	IPv6       FamilyReport      `json:"ipv6"`       // by way of ::1
+	Range      []RangeSample     `json:"range"`      // addresses of 127.0.0.0/8 that were tried
+	Wire       []WireReport      `json:"wire"`       // the interfaces that other machines are behind
+	Localhost  *Resolution       `json:"localhost"`  // Resolve of "localhost"
+	Absent     []Absence         `json:"absent"`
+}
+
+// InterfaceReport is a loopback interface.
+type InterfaceReport struct {
+	Name  string       `json:"name"`
+	Index int          `json:"index"`
+	Up    bool         `json:"up"`
+	MTU   int          `json:"mtu"`
+	Addrs []PlacedAddr `json:"addrs"`
+}
+
+// PlacedAddr is an address of an interface.
+type PlacedAddr struct {
+	Interface string       `json:"interface"`
+	Addr      netip.Prefix `json:"addr"` // with the prefix length it is configured with
+	Kind      Kind         `json:"kind"`
+}
+
+// FamilyReport says how much of a family works: a TCP listener is bound to
+// Addr and connected to, and a datagram sent to Addr and back.
+type FamilyReport struct {
+	Addr  netip.Addr `json:"addr"`
+	Bind  Outcome    `json:"bind"`
+	TCP   Outcome    `json:"tcp"`             // not tried without a listener
+	UDP   Outcome    `json:"udp"`             // the bind included
+	Cause string     `json:"cause,omitempty"` // what turns the family off, where that is known
+
+	fix string // what to do if Bind failed
+}
+
+// RangeSample says whether one address of 127.0.0.0/8 works, as in
+// [FamilyReport].
+type RangeSample struct {
+	Addr    netip.Addr `json:"addr"`
+	Bind    Outcome    `json:"bind"`
+	Connect Outcome    `json:"connect"`
+}
+
+// WireReport says whether this machine's routing lets in, to 127.0.0.1, what
+// arrives on an interface. A packet filter may still refuse it. What arrives at
+// a port of a bridge or a bond arrives on that one, so ports have no report.
+type WireReport struct {
+	Interface string `json:"interface"`
+	Index     int    `json:"index"`
+	Up        bool   `json:"up"`
+
+	// Exposed is the answer of the kernel; nil if it was not asked, because
+	// the interface is down.
+	Exposed *bool `json:"exposed"`
+
+	// From are those source addresses, of the few asked about, that get in:
+	// one of each network behind the interface, one of a network far away,
+	// and a forged loopback address.
+	From []netip.Addr `json:"from"`
+
+	// RouteLocalnet are the names of the kernel parameters route_localnet that
+	// are on and hold for this interface. Without any, Linux discards what is
+	// sent to 127.0.0.0/8 from outside.
+	RouteLocalnet []string `json:"route_localnet"`
+}
+
+// Absence is a part of a [Report] that this machine could not answer.
+type Absence struct {
+	Part   string `json:"part"` // the JSON name of the field
+	Reason string `json:"reason"`
+}
+
 // conclude derives the findings and the verdict from the rest of the report.
 func (r *Report) conclude() {
 	r.Findings = append([]Finding{}, slices.Concat(
@@ -289,3 +369,17 @@ func routeLocalnetOff(ws []WireReport) string {
 	}
 	return "sysctl -w " + strings.Join(off, " ")
 }
+
+func (f FamilyReport) works() bool { return f.Bind.OK() && f.TCP.OK() && f.UDP.OK() }
+func (s RangeSample) works() bool  { return s.Bind.OK() && s.Connect.OK() }
+
+// String returns how the sample ended, without its address.
+func (s RangeSample) String() string {
+	if s.Bind.OK() {
+		return s.Connect.String()
+	}
+	return s.Bind.String()
+}
+
+// String returns the address, with its prefix length, and where it is.
+func (a PlacedAddr) String() string { return a.Addr.String() + " on " + a.Interface }
