@@ -20,6 +20,14 @@ var (
 	// addresses to lease than were asked for.
 	ErrFewAddrs = errors.New("loopback: not enough addresses")
 
+	// ErrPeerGone is wrapped by the error of PeerUID if the other end has
+	// closed or reset the connection.
+	ErrPeerGone = errors.New("loopback: the peer is gone")
+
+	// ErrPeerUnknown is wrapped by the error of PeerUID if the user at the
+	// other end cannot be told for certain.
+	ErrPeerUnknown = errors.New("loopback: the user of the peer is not known")
+
 	// ErrRefused is wrapped by the errors that ListenConfig.OnReject is
 	// called with: a peer that was turned away after it had reached the socket.
 	ErrRefused = errors.New("loopback: connection refused by policy")

@@ -47,6 +47,15 @@ func Open(protocol int) (*Conn, error) {
 	return &Conn{fd: fd}, nil
 }
 
+// Namespace returns a number that tells the network namespace of c from others:
+// SO_NETNS_COOKIE, which Linux has since 5.14. It is 0 before.
+func (c *Conn) Namespace() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cookie, _ := unix.GetsockoptUint64(c.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return cookie
+}
+
 // Close closes the socket. A second Close returns [net.ErrClosed].
 func (c *Conn) Close() error {
 	c.mu.Lock()

@@ -1,0 +1,111 @@
+package loopback_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
+)
+
+// wrapped is a connection around another, as tls.Conn is.
+type wrapped struct{ net.Conn }
+
+func (w wrapped) NetConn() net.Conn { return w.Conn }
+
+// endless is a connection that says that it wraps itself.
+type endless struct{ net.Conn }
+
+func (e endless) NetConn() net.Conn { return e }
+
+// tcpPair returns the two ends of a connection to addr.
+func tcpPair(t *testing.T, addr string) (client, server *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		t.Skipf("needs %s: %v", addr, err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	s, err := ln.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+func TestPeerUIDIsUnsupportedOfOtherThingsThanStreams(t *testing.T) {
+	pipe, other := net.Pipe()
+	defer pipe.Close()
+	defer other.Close()
+	for name, c := range map[string]net.Conn{"net.Pipe": pipe, "wrapped": wrapped{pipe}, "endless": endless{pipe}} {
+		uid, err := loopback.PeerUID(c)
+		assert.ErrorIs(t, err, errors.ErrUnsupported, name)
+		assert.Zero(t, uid)
+	}
+	if udp, err := net.Dial("udp", "127.0.0.1:9"); err == nil {
+		defer udp.Close()
+		_, err = loopback.PeerUID(udp)
+		assert.ErrorIs(t, err, errors.ErrUnsupported)
+	}
+}
+
+func TestPeerUIDNamesBadInput(t *testing.T) {
+	for name, c := range map[string]net.Conn{"nil": nil, "wrapped nil": wrapped{}, "nil TCPConn": (*net.TCPConn)(nil), "zero TCPConn": &net.TCPConn{}} {
+		uid, err := loopback.PeerUID(c)
+		assert.ErrorContains(t, err, "loopback: user of the peer: ", name)
+		assert.Zero(t, uid, name)
+	}
+}
+
+func TestPeerUIDElsewhereThanLinux(t *testing.T) {
+	_, server := tcpPair(t, "127.0.0.1")
+	uid, err := loopback.PeerUID(server)
+	if runtime.GOOS == "linux" {
+		assert.NoError(t, err)
+		assert.EqualValues(t, os.Geteuid(), uid)
+		return
+	}
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+	assert.Zero(t, uid)
+}
+
+func TestPeerUIDOfUnixSockets(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SO_PEERCRED is Linux's")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	defer ln.Close()
+	c, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	s, err := ln.Accept()
+	require.NoError(t, err)
+	defer s.Close()
+	for _, end := range []net.Conn{c, s, wrapped{s}} {
+		uid, err := loopback.PeerUID(end)
+		require.NoError(t, err)
+		assert.EqualValues(t, os.Geteuid(), uid)
+	}
+	require.NoError(t, c.Close())
+	_, err = io.ReadAll(s)
+	require.NoError(t, err)
+	uid, err := loopback.PeerUID(s)
+	require.NoError(t, err, "the kernel has kept it")
+	assert.EqualValues(t, os.Geteuid(), uid)
+
+	gram, err := net.ListenPacket("unixgram", filepath.Join(t.TempDir(), "g"))
+	require.NoError(t, err)
+	defer gram.Close()
+	_, err = loopback.PeerUID(gram.(*net.UnixConn))
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+}
