@@ -444,29 +444,26 @@ func BenchmarkPeerUID(b *testing.B) {
 // benchPair returns the two ends of a connection, beside which there are others.
 func benchPair(b *testing.B, others int) (client, server *net.TCPConn) {
 	b.Helper()
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		b.Fatal(err)
-	}
-	if need := uint64(others) + 200; limit.Cur < need {
-		more := unix.Rlimit{Cur: need, Max: max(need, limit.Max)}
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &more); err != nil {
-			b.Skipf("needs %d descriptors, RLIMIT_NOFILE is %d: %v", need, limit.Cur, err)
-		}
-		b.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit.Cur, Max: more.Max}) })
-	}
-	for i := range others { // bound sockets do not fill the backlog of a listener
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { unix.Close(fd) })
-		addr := &unix.SockaddrInet4{Addr: [4]byte{127, 77, byte(i >> 8), byte(i)}, Port: 7777}
-		if err := unix.Bind(fd, addr); err != nil {
-			b.Fatal(err)
-		}
-		if err := unix.Listen(fd, 1); err != nil {
-			b.Fatal(err)
+	const each = 2_000 // connections to one address, in TIME_WAIT: they need no descriptor
+	for i := range others {
+		if i%each == 0 {
+			ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 77, 0, byte(1+i/each))})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer ln.Close()
+			for range min(each, others-i) {
+				c, err := net.DialTCP("tcp", nil, ln.Addr().(*net.TCPAddr))
+				if err != nil {
+					b.Fatal(err)
+				}
+				s, err := ln.Accept()
+				if err != nil {
+					b.Fatal(err)
+				}
+				c.Close()
+				s.Close()
+			}
 		}
 	}
 	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
