@@ -2,12 +2,12 @@ package loopback
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
+
+	"example.com/loopback/internal/netif"
 )
 
 // A broken machine drops what is sent, and does not say so.
@@ -88,19 +88,13 @@ func Diagnose(ctx context.Context) (*Report, error) {
 	return r, nil
 }
 
-// An iface is an interface with its addresses.
-type iface struct {
-	net.Interface
-	addrs []netip.Prefix
-}
-
 func (r *Report) absent(part string, reason error) {
-	r.Absent = append(r.Absent, Absence{part, reason.Error()})
+	r.Absent = append(r.Absent, Absence{Part: part, Reason: reason.Error()})
 }
 
 // examine fills in what interfaces and routing say.
 func (r *Report) examine() {
-	ifaces, err := interfaces()
+	all, err := netif.All()
 	if err != nil {
 		r.absent("interfaces", err)
 		r.absent("misplaced", err)
@@ -108,11 +102,11 @@ func (r *Report) examine() {
 		return
 	}
 	r.Interfaces, r.Misplaced = []InterfaceReport{}, []PlacedAddr{}
-	for _, i := range ifaces {
-		lo := i.Flags&net.FlagLoopback != 0
+	for _, i := range all {
+		lo := i.IsLoopback()
 		placed := []PlacedAddr{}
-		for _, p := range i.addrs {
-			a := PlacedAddr{i.Name, p, KindOf(p.Addr())}
+		for _, p := range i.Addrs {
+			a := PlacedAddr{Interface: i.Name, Addr: p, Kind: KindOf(p.Addr())}
 			placed = append(placed, a)
 			// BSDs give an IPv6 link-local address to their loopback interfaces.
 			if lo != Is(p.Addr()) && !(lo && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast()) {
@@ -120,31 +114,34 @@ func (r *Report) examine() {
 			}
 		}
 		if lo {
-			r.Interfaces = append(r.Interfaces, InterfaceReport{i.Name, i.Index, i.Flags&net.FlagUp != 0, i.MTU, placed})
+			r.Interfaces = append(r.Interfaces, InterfaceReport{Name: i.Name, Index: i.Index, Up: i.IsUp(), MTU: i.MTU, Addrs: placed})
 		}
 	}
-	if r.Wire, err = wire(ifaces); err != nil {
+	exposures, err := netif.Exposures(IPv4(), all)
+	if err != nil {
 		r.absent("wire", err)
+		return
+	}
+	r.Wire = []WireReport{}
+	for _, e := range exposures {
+		r.Wire = append(r.Wire, wireReport(e))
 	}
 }
 
-func interfaces() ([]iface, error) {
-	list, err := net.Interfaces()
-	if err != nil {
-		return nil, err
+// wireReport returns the report of an exposure.
+func wireReport(e netif.Exposure) WireReport {
+	w := WireReport{
+		Interface:     e.Interface.Name,
+		Index:         e.Interface.Index,
+		Up:            e.Interface.IsUp(),
+		From:          e.From,
+		RouteLocalnet: e.RouteLocalnet,
 	}
-	if len(list) == 0 {
-		return nil, errors.New("the system shows no interfaces")
+	if e.Asked {
+		exposed := len(e.From) > 0
+		w.Exposed = &exposed
 	}
-	addrs, err := addrsByIndex(list)
-	if err != nil {
-		return nil, err
-	}
-	var out []iface
-	for _, i := range list {
-		out = append(out, iface{i, addrs[i.Index]})
-	}
-	return out, nil
+	return w
 }
 
 // try binds a socket of its own to addr, of the given transport,

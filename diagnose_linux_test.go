@@ -283,34 +283,6 @@ func TestDiagnoseMisplaced(t *testing.T) {
 	}
 }
 
-// Asked for all at once, the addresses are those that package net has of each.
-func TestAddrsByIndex(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	run(t, "ip", "link", "set", "lo", "up")
-	sysctl(t, "net/ipv6/conf/default/addr_gen_mode", "1") // no address that comes by itself
-	newNeighbour(t).veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
-	run(t, "ip", "addr", "add", "10.0.0.9/24", "dev", "wire")
-	run(t, "ip", "addr", "add", "10.7.0.1", "peer", "10.7.0.2/32", "dev", "wire")
-	run(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "wire", "nodad")
-	run(t, "ip", "addr", "add", "2001:db8:1::1", "peer", "2001:db8:1::2/128", "dev", "lo")
-	list, err := net.Interfaces()
-	require.NoError(t, err)
-	got, err := loopback.AddrsByIndex(list)
-	require.NoError(t, err)
-	want := make(map[int][]netip.Prefix)
-	for _, i := range list {
-		addrs, err := i.Addrs()
-		require.NoError(t, err)
-		for _, a := range addrs {
-			want[i.Index] = append(want[i.Index], netip.MustParsePrefix(a.String()))
-		}
-	}
-	assert.Equal(t, want, got)
-	assert.Contains(t, fmt.Sprint(got), "10.7.0.1/32")
-}
-
 func TestDiagnoseLocalhost(t *testing.T) {
 	if !inNamespace(t) {
 		return

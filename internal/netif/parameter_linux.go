@@ -16,8 +16,8 @@ func nonZero(family, iface, key string) []string {
 }
 
 func ipv6Off(lo net.Interface) (cause, fix string) {
-	if _, err := os.Stat("/proc/sys/net"); err != nil {
-		return "", "" // not known
+	if _, err := os.Stat("/proc/sys/net/ipv4"); err != nil {
+		return "", "" // not known: a sandbox may hide what /proc has
 	}
 	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
 		return "the kernel has no IPv6", "modprobe ipv6 # or boot without ipv6.disable=1"

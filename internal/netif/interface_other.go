@@ -1,20 +1,15 @@
 //go:build !linux
 
-package loopback
+package netif
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 )
 
-func wire([]iface) ([]WireReport, error) {
-	return nil, errors.New("only Linux can be asked how it would route a packet")
-}
-
 // addrsByIndex returns the addresses of the interfaces by their indices.
 func addrsByIndex(list []net.Interface) (map[int][]netip.Prefix, error) {
-	out := make(map[int][]netip.Prefix)
+	byIndex := make(map[int][]netip.Prefix)
 	for _, i := range list {
 		addrs, err := i.Addrs()
 		if err != nil {
@@ -22,9 +17,9 @@ func addrsByIndex(list []net.Interface) (map[int][]netip.Prefix, error) {
 		}
 		for _, a := range addrs {
 			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				out[i.Index] = append(out[i.Index], p)
+				byIndex[i.Index] = append(byIndex[i.Index], p)
 			}
 		}
 	}
-	return out, nil
+	return byIndex, nil
 }

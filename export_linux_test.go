@@ -1,7 +1,0 @@
-package loopback
-
-// What tests of package loopback_test reach inside for, on Linux.
-
-var (
-	AddrsByIndex = addrsByIndex
-)

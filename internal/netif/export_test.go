@@ -1,0 +1,6 @@
+package netif
+
+// What the tests reach inside for.
+var Sources = sources
+
+const MaxSources = maxSources
