@@ -48,6 +48,7 @@ func (f Fault) String() string {
 // one goroutine.
 type Injector struct {
 	listener uintptr
+	idle     int // how many goroutines there are between two operations
 	armed    atomic.Pointer[armed]
 }
 
@@ -62,9 +63,9 @@ type armed struct {
 // package netnstest. Start skips the test where the kernel, a sandbox or an
 // emulator does not let it supervise.
 //
-// It turns the garbage collector off. A goroutine whose call waits for the
-// supervisor does not stop for the collector, and the supervisor does not
-// answer while the world stops.
+// It turns the garbage collector off, which [Injector.Each] calls instead. A
+// goroutine whose call waits for the supervisor does not stop for the
+// collector, and the supervisor does not answer while the world stops.
 func Start(t *testing.T, calls ...Call) *Injector {
 	t.Helper()
 	arch, ok := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[runtime.GOARCH]
@@ -74,11 +75,8 @@ func Start(t *testing.T, calls ...Call) *Injector {
 	case os.Getenv("LOOPBACK_TEST_EMULATED") != "":
 		t.Skip("needs seccomp(2), which emulators do not have")
 	}
-	if runtime.GOMAXPROCS(0) < 4 {
-		runtime.GOMAXPROCS(4) // a call that waits keeps its processor
-	}
+	runtime.GOMAXPROCS(64) // each call that waits keeps one, and the supervisor needs one
 	debug.SetGCPercent(-1)
-	runtime.GC()
 
 	runtime.LockOSThread() // the thread that may have no new privileges is to load the filter
 	defer runtime.UnlockOSThread()
@@ -94,6 +92,7 @@ func Start(t *testing.T, calls ...Call) *Injector {
 	}
 	in := &Injector{listener: fd}
 	go in.supervise()
+	in.idle = runtime.NumGoroutine()
 	return in
 }
 
@@ -186,7 +185,9 @@ type Plan struct {
 func (in *Injector) Each(plan Plan, op func(f Fault, during func(func()))) (faults int) {
 	for _, call := range plan.Calls {
 		for _, errno := range plan.Errnos {
-			runtime.GC()
+			if runtime.NumGoroutine() <= in.idle {
+				runtime.GC()
+			}
 			faults += in.each(plan, call, errno, true, op) + in.each(plan, call, errno, false, op)
 		}
 	}
