@@ -8,12 +8,14 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 
 	"example.com/loopback/internal/hostsfile"
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/page"
+	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -39,16 +41,45 @@ func fixDown(name string) string {
 	return cmp.Or(command("ip link set dev "+name+" up", "ifconfig "+name+" up"), "bring up the interface "+name)
 }
 
-// fixExhausted is for what exhausted reports: it says nothing about loopback.
-const fixExhausted = "let this process open more files: ulimit -n"
+const fixFilter = "look for a packet filter that drops what passes the loopback interface"
+
+// fixProcess returns what to do about the first of errs that comes from a limit
+// of this process or from a lack of memory, and says nothing about loopback; ""
+// if there is none.
+func fixProcess(errs ...error) string {
+	for _, err := range errs {
+		switch {
+		case syserr.Is(err, "EMFILE"):
+			return "let this process open more files: ulimit -n"
+		case syserr.Is(err, "ENFILE"):
+			return "end what has many files open, or let all programs have more: fs.file-max"
+		case syserr.Exhausted(err):
+			return "free some memory: the kernel has none for another socket"
+		case isForbidden(err), errors.Is(err, sockctl.ErrNoName):
+			return "let this process make sockets: a sandbox forbids it"
+		}
+	}
+	return ""
+}
+
+// isForbidden reports whether err is of a process that may not make a listening
+// socket, or any. The same error of a connection is a packet filter's.
+func isForbidden(err error) bool {
+	if !syserr.Is(err, "EPERM") {
+		return false
+	}
+	op, _ := errors.AsType[*net.OpError](err)
+	call, _ := errors.AsType[*os.SyscallError](err)
+	return op != nil && op.Op == "listen" || call != nil && call.Syscall == "socket"
+}
 
 // whyAbsent returns what keeps addr, for which bind failed with err, off the
 // loopback interface, where that is known, and what to do about it.
 func whyAbsent(addr netip.Addr, err error, lo net.Interface) (cause, fix string) {
-	switch {
-	case syserr.Exhausted(err):
-		return "", fixExhausted
-	case addr.Is6():
+	if fix = fixProcess(err); fix != "" {
+		return "", fix
+	}
+	if addr.Is6() {
 		if cause, fix = netif.IPv6Off(lo); cause != "" {
 			return cause, fix
 		}
@@ -147,12 +178,12 @@ func (f families) addrs() (addrs []netip.Addr) {
 // hostsAdvice is what to do about a hosts file that does not give a name the
 // loopback addresses that it should have.
 type hostsAdvice struct {
-	hosts     *hostsfile.File
-	libc      hostsfile.Reader
-	sources   hostsfile.Sources
-	name      string
-	want      families
-	exhausted bool // this process could not open a file
+	hosts   *hostsfile.File
+	libc    hostsfile.Reader
+	sources hostsfile.Sources
+	name    string
+	want    families
+	process string // what to do about a fault of this process; "" if it has none
 }
 
 const fixTooBig = "make it smaller"
@@ -160,8 +191,8 @@ const fixTooBig = "make it smaller"
 // have returns how the name gets the addresses that are wanted.
 func (h hostsAdvice) have() string {
 	switch {
-	case h.exhausted:
-		return fixExhausted
+	case h.process != "":
+		return h.process
 	case isAddress(h.name): // no resolver looks it up
 		return "use 127.0.0.1 or ::1, if it is to be loopback"
 	case h.hosts.TooBig:

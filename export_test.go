@@ -57,19 +57,21 @@ type Facts struct {
 func Judge(name string, given Facts) *Resolution {
 	_, err := netip.ParseAddr(name)
 	f := &facts{
-		literal:   err == nil,
-		hosts:     hostsfile.Parse("/etc/hosts", strings.NewReader(given.Hosts), name),
-		libc:      given.Libc,
-		sources:   hostsfile.ParseSources(strings.NewReader(given.Nsswitch)),
-		lookups:   lookups{all: lookup{addrs: given.Found, err: given.Err}, server: given.Server, answerer: given.Answerer},
-		ipv6Off:   given.IPv6Off,
-		down:      given.Down,
-		stub:      given.Stub,
-		exhausted: given.Exhausted,
-		absent:    map[netip.Addr]string{},
-		isolated:  given.Isolated,
+		literal:  err == nil,
+		hosts:    hostsfile.Parse("/etc/hosts", strings.NewReader(given.Hosts), name),
+		libc:     given.Libc,
+		sources:  hostsfile.ParseSources(strings.NewReader(given.Nsswitch)),
+		lookups:  lookups{all: lookup{addrs: given.Found, err: given.Err}, server: given.Server, answerer: given.Answerer},
+		ipv6Off:  given.IPv6Off,
+		down:     given.Down,
+		stub:     given.Stub,
+		absent:   map[netip.Addr]string{},
+		isolated: given.Isolated,
 	}
 	f.hosts.Err = given.HostsErr
+	if given.Exhausted {
+		f.process = fixProcess(syscall.EMFILE)
+	}
 	for _, addr := range given.Has {
 		f.machine.set(addr, given.Down == "")
 	}
@@ -80,7 +82,7 @@ func Judge(name string, given Facts) *Resolution {
 		case !Is(a.Addr):
 		case given.Exhausted:
 			a.Bind = Outcome{Tried: true, Err: syscall.EMFILE}
-			f.absent[a.Addr] = fixExhausted
+			f.absent[a.Addr] = f.process
 		case given.Down != "":
 			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true, Err: syscall.ENETUNREACH}
 		case !has:

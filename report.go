@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -201,7 +202,7 @@ func (r *Report) localhostFindings() (fs []Finding) {
 			if i := slices.IndexFunc(fs, same); i >= 0 {
 				fs[i].Level = max(fs[i].Level, f.Level)
 				fs[i].Evidence += "; localhost: " + f.Evidence
-				if f.Verdict == VerdictNoIPv6 && fs[i].Fix != fixExhausted && strings.HasPrefix(f.Evidence, "hosts:") {
+				if f.Verdict == VerdictNoIPv6 && fixProcess(r.IPv6.Bind.Err) == "" && strings.HasPrefix(f.Evidence, "hosts:") {
 					fs[i].Fix = orUnclaim(fs[i].Fix, IPv6(), "")
 				}
 				continue
@@ -238,11 +239,9 @@ func (r *Report) familyFindings(f FamilyReport, level Level) []Finding {
 		finding = Finding{VerdictUnreachable, max(level, LevelWarn),
 			fmt.Sprintf("%v can be bound, but what is sent to it does not arrive", f.Addr),
 			fmt.Sprintf("TCP: %v; UDP: %v", f.TCP, f.UDP),
-			"look for a packet filter that drops what passes the loopback interface"}
+			fixFilter}
 	}
-	if syserr.Exhausted(f.Bind.Err) || syserr.Exhausted(f.TCP.Err) || syserr.Exhausted(f.UDP.Err) {
-		finding.Fix = fixExhausted
-	}
+	finding.Fix = cmp.Or(fixProcess(f.Bind.Err, f.TCP.Err, f.UDP.Err), finding.Fix)
 	return []Finding{finding}
 }
 
@@ -304,9 +303,10 @@ func (r *Report) rangeFindings() []Finding {
 	if runtime.GOOS == "linux" {
 		f.Level = LevelWarn
 	}
-	if syserr.Exhausted(first.Bind.Err) || syserr.Exhausted(first.Connect.Err) {
-		f.Fix = fixExhausted
+	if first.Bind.OK() && !syserr.Is(first.Connect.Err, "EADDRNOTAVAIL", "ENETUNREACH", "EHOSTUNREACH", "EINVAL") {
+		f.Fix = fixFilter
 	}
+	f.Fix = cmp.Or(fixProcess(first.Bind.Err, first.Connect.Err), f.Fix)
 	if len(bad) == len(r.Range)-1 {
 		f.Message = "of 127.0.0.0/8 only 127.0.0.1 works"
 	}

@@ -11,7 +11,6 @@ import (
 
 	"example.com/loopback/internal/hostsfile"
 	"example.com/loopback/internal/page"
-	"example.com/loopback/internal/syserr"
 )
 
 // Resolution is what a name means on this machine: the result of [Resolve].
@@ -34,18 +33,18 @@ type Answer struct {
 
 // facts are what a Resolution is judged by, beside its answers.
 type facts struct {
-	literal   bool // the name is an address
-	hosts     *hostsfile.File
-	libc      hostsfile.Reader  // the C library of this process
-	sources   hostsfile.Sources // of that C library
-	lookups   lookups
-	machine   families              // whose loopback addresses can be bound and connected to
-	ipv6Off   bool                  // a known cause keeps ::1 off this machine
-	down      string                // the loopback interface, if it is down
-	stub      bool                  // no server but systemd-resolved on this machine was asked
-	exhausted bool                  // this process could not open a file or a socket
-	absent    map[netip.Addr]string // answers that this machine does not have, and how to add them
-	isolated  map[netip.Addr]bool   // answers that lead to no other machine
+	literal  bool // the name is an address
+	hosts    *hostsfile.File
+	libc     hostsfile.Reader  // the C library of this process
+	sources  hostsfile.Sources // of that C library
+	lookups  lookups
+	machine  families              // whose loopback addresses can be bound and connected to
+	ipv6Off  bool                  // a known cause keeps ::1 off this machine
+	down     string                // the loopback interface, if it is down
+	stub     bool                  // no server but systemd-resolved on this machine was asked
+	process  string                // what to do about a fault of this process; "" if it has none
+	absent   map[netip.Addr]string // answers that this machine does not have, and how to add them
+	isolated map[netip.Addr]bool   // answers that lead to no other machine
 }
 
 // answers returns the addresses that the lookups found, and where each came from.
@@ -264,8 +263,8 @@ func (res *Resolution) unreachable(f *facts) []Finding {
 		found.Fix = fixDown(f.down)
 	case failed[0].Addr == broadcast4:
 		found.Fix = res.advice(f).replace(f.linesOf(failed[:1]))
-	case syserr.Exhausted(failed[0].Connect.Err):
-		found.Fix = fixExhausted
+	default:
+		found.Fix = cmp.Or(fixProcess(failed[0].Connect.Err), found.Fix)
 	}
 	return []Finding{found}
 }
@@ -296,7 +295,7 @@ func (res *Resolution) noFamily(f *facts, addr netip.Addr) []Finding {
 	switch {
 	case f.down != "":
 		found.Fix = fixDown(f.down)
-	case !syserr.Exhausted(first.Bind.Err) && strings.HasPrefix(first.Source, "hosts:"):
+	case fixProcess(first.Bind.Err) == "" && strings.HasPrefix(first.Source, "hosts:"):
 		other := ""
 		if found.Level == LevelError {
 			other = res.advice(f).put()
@@ -346,11 +345,7 @@ func (res *Resolution) hostsFile(f *facts) (fs []Finding) {
 	}
 	hosts := f.hosts
 	if hosts.Err != nil {
-		fix := "make it a file that every user can read"
-		if f.exhausted {
-			fix = fixExhausted
-		}
-		find(fmt.Sprintf("the hosts file cannot be read: %v", hosts.Err), hosts.Path, fix)
+		find(fmt.Sprintf("the hosts file cannot be read: %v", hosts.Err), hosts.Path, cmp.Or(f.process, "make it a file that every user can read"))
 	}
 	if hosts.TooBig {
 		find(fmt.Sprintf("only the first %d MiB of the hosts file were read", hostsfile.MaxSize>>20), hosts.Path, fixTooBig)
@@ -378,7 +373,7 @@ func (res *Resolution) hostsFile(f *facts) (fs []Finding) {
 
 // advice returns what to say about the hosts file.
 func (res *Resolution) advice(f *facts) hostsAdvice {
-	return hostsAdvice{hosts: f.hosts, libc: f.libc, sources: f.sources, name: res.Name, want: f.wanted(res.Name), exhausted: f.exhausted}
+	return hostsAdvice{hosts: f.hosts, libc: f.libc, sources: f.sources, name: res.Name, want: f.wanted(res.Name), process: f.process}
 }
 
 // usable reports whether one of the answers can be connected to.

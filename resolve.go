@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,6 @@ import (
 	"example.com/loopback/internal/hostsfile"
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/sockctl"
-	"example.com/loopback/internal/syserr"
 )
 
 const (
@@ -150,10 +150,13 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 	}
 	f.lookups = r.lookupAll(ctx, name, f)
 	res := &Resolution{Name: name, Answers: f.answers(), Dial: []netip.Addr{}, Findings: []Finding{}}
+	var listen netip.Addr
+	var listenErr error
 	if l := f.lookups; l.all.err == nil {
 		res.Dial = dialOrder(l.all.addrs, l.repeats)
 		if len(res.Dial) > 0 { // an error of BindOnly means the zero Addr
-			res.Listen, _ = sockctl.BindOnly(ctx, listenAddr(res.Dial, name))
+			listen = listenAddr(res.Dial, name)
+			res.Listen, listenErr = sockctl.BindOnly(ctx, listen)
 		}
 	}
 	var wg sync.WaitGroup
@@ -163,6 +166,11 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 		}
 	}
 	wg.Wait()
+	for i := range res.Answers {
+		if a := &res.Answers[i]; a.Addr == listen && a.Bind.OK() { // it failed once of two times
+			a.Bind.Err = listenErr
+		}
+	}
 	f.examine(ctx, res)
 	res.judge(&f)
 	return res, nil
@@ -297,7 +305,7 @@ func (f *facts) examine(ctx context.Context, res *Resolution) {
 	cause, _ := netif.IPv6Off(lo)
 	f.ipv6Off = cause != ""
 	f.stub = isStub(f.lookups.server) && isStub(f.lookups.answerer)
-	f.exhausted = syserr.Exhausted(f.hosts.Err)
+	f.process = fixProcess(f.hosts.Err)
 	if isAddress(res.Name) { // no advice depends on the machine
 		return
 	}
@@ -310,7 +318,7 @@ func (f *facts) examine(ctx context.Context, res *Resolution) {
 			bind, connect = tryLoopback(ctx, addr)
 		}
 		f.machine.set(addr, connect.OK())
-		f.exhausted = f.exhausted || syserr.Exhausted(bind.Err) || syserr.Exhausted(connect.Err)
+		f.process = cmp.Or(f.process, fixProcess(bind.Err, connect.Err))
 	}
 }
 
