@@ -1,6 +1,7 @@
 package loopback_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -425,6 +426,83 @@ func TestVerifyUnderFaults(t *testing.T) {
 				assert.Equal(t, before, descriptors(t), "%v: left open", f)
 			})
 			assert.Positive(t, faults)
+		})
+	}
+}
+
+// A report that came about under a fault is the same as without, or names it;
+// what it advises is about the fault and not about the machine.
+func TestReportsUnderFaults(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	newStage(t)
+	in := faulty(t)
+	type report struct {
+		fmt.Stringer
+		findings []loopback.Finding
+	}
+	// Package net orders the addresses by UDP sockets that it makes.
+	inOrder := func(r *loopback.Resolution) {
+		slices.SortFunc(r.Answers, func(a, b loopback.Answer) int { return a.Addr.Compare(b.Addr) })
+		slices.SortFunc(r.Dial, netip.Addr.Compare)
+	}
+	for name, ask := range map[string]func() (report, error){
+		"Resolve": func() (report, error) {
+			r, err := loopback.Resolve(t.Context(), "localhost")
+			if err != nil {
+				return report{}, err
+			}
+			inOrder(r)
+			return report{r, r.Findings}, nil
+		},
+		"Diagnose": func() (report, error) {
+			r, err := loopback.Diagnose(t.Context())
+			if err != nil {
+				return report{}, err
+			}
+			inOrder(r.Localhost)
+			return report{r, r.Findings}, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			healthy, err := ask()
+			require.NoError(t, err)
+			text, err := json.Marshal(healthy.Stringer)
+			require.NoError(t, err)
+			want := string(text)
+			before := descriptors(t)
+			p := planWithoutDial()
+			p.Sparse = true
+			if name == "Diagnose" { // waits for what does not arrive
+				p.Errnos = p.Errnos[len(p.Errnos)-2:]
+			}
+			differ := 0
+			faults := in.Each(p, func(f faulttest.Fault, during func(func())) {
+				var got report
+				var err error
+				during(func() { got, err = ask() })
+				require.NoError(t, err, "%v", f)
+				text, err := json.Marshal(got.Stringer)
+				require.NoError(t, err)
+				if string(text) != want {
+					differ++
+					said := slices.ContainsFunc([]string{unix.ErrnoName(f.Errno), f.Errno.Error(), "getsockname failed"},
+						func(cause string) bool { return strings.Contains(string(text), cause) })
+					assert.True(t, said, "%v: differs from %s and does not say why: %s\n%v", f, want, text, got)
+					for _, finding := range got.findings {
+						assert.NotContains(t, finding.Fix, "sysctl", "%v: %v", f, finding)
+						assert.NotContains(t, finding.Fix, "ip ", "%v: %v", f, finding)
+						if f.Call.Number != unix.SYS_OPENAT { // or else it is about the hosts file
+							assert.NotContains(t, finding.Fix, "hosts", "%v: %v", f, finding)
+						}
+					}
+				}
+				assert.Equal(t, before, descriptors(t), "%v: left open", f)
+			})
+			t.Logf("%d faults, %d reports that differ", faults, differ)
+			assert.Positive(t, differ)
 		})
 	}
 }
