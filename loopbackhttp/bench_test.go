@@ -48,7 +48,7 @@ func peerHandler(next http.Handler) http.Handler {
 		if err != nil {
 			host = strings.Trim(r.Host, "[]")
 		}
-		local := false
+		var local bool
 		if addr, err := netip.ParseAddr(host); err == nil {
 			local = addr.IsLoopback()
 		} else {

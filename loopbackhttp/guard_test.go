@@ -146,7 +146,7 @@ func TestCheckCombinations(t *testing.T) {
 func TestHead(t *testing.T) {
 	reached := 0
 	h := new(loopbackhttp.Guard).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
-	r := httptest.NewRequest("HEAD", "http://localhost/", nil)
+	r := httptest.NewRequest(http.MethodHead, "http://localhost/", nil)
 	for name, value := range map[string]string{"Site": "cross-site", "Mode": "navigate", "Dest": "document"} {
 		r.Header.Set("Sec-Fetch-"+name, value)
 	}
@@ -216,7 +216,7 @@ func TestLocalAddress(t *testing.T) {
 		{local: "127.0.0.1:80"},
 		{local: 80},
 	} {
-		r := httptest.NewRequest("GET", "http://localhost/", nil)
+		r := httptest.NewRequest(http.MethodGet, "http://localhost/", nil)
 		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, test.local))
 		err := new(loopbackhttp.Guard).Check(r)
 		assert.Equal(t, test.allow, err == nil, "%#v: %v", test.local, err)
@@ -275,7 +275,7 @@ func checkError(t testing.TB, err error) {
 // The error names what is wrong, and quotes it.
 func TestErrors(t *testing.T) {
 	denied := func(guard *loopbackhttp.Guard, host string, headers ...string) string {
-		r := &http.Request{Method: "POST", Host: host, Header: http.Header{}}
+		r := &http.Request{Method: http.MethodPost, Host: host, Header: http.Header{}}
 		for i := 0; i < len(headers); i += 2 {
 			r.Header.Add(headers[i], headers[i+1])
 		}
@@ -303,7 +303,7 @@ func TestErrors(t *testing.T) {
 // is not called for what passes, or by Check.
 func TestOnDeny(t *testing.T) {
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest("GET", "http://evil.example/", nil)
+	r := httptest.NewRequest(http.MethodGet, "http://evil.example/", nil)
 	calls := 0
 	guard := &loopbackhttp.Guard{OnDeny: func(got *http.Request, err error) {
 		calls++
@@ -318,7 +318,7 @@ func TestOnDeny(t *testing.T) {
 	assert.Equal(t, "Forbidden\n", w.Body.String())
 	assert.Equal(t, http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}}, w.Header())
 	require.Error(t, guard.Check(r))
-	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://localhost/", nil))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://localhost/", nil))
 	assert.Equal(t, 1, calls)
 }
 
@@ -340,7 +340,7 @@ func TestMalformedLists(t *testing.T) {
 				use()
 			}()
 		}
-		r := httptest.NewRequest("GET", "http://localhost/", nil)
+		r := httptest.NewRequest(http.MethodGet, "http://localhost/", nil)
 		checkError(t, guard.Check(r))
 		unix := r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.UnixAddr{Net: "unix"}))
 		checkError(t, guard.Check(unix))
@@ -378,7 +378,7 @@ func TestLists(t *testing.T) {
 	} {
 		guard := &loopbackhttp.Guard{Origins: []string{entry}}
 		assert.NotPanics(t, func() { guard.Handler(nil) }, "%q", entry)
-		r := httptest.NewRequest("POST", "http://localhost/", nil)
+		r := httptest.NewRequest(http.MethodPost, "http://localhost/", nil)
 		r.Header.Set("Origin", entry)
 		assert.NoError(t, guard.Check(r), "%q", entry)
 	}
@@ -434,7 +434,7 @@ func TestConcurrentUse(t *testing.T) {
 				assert.NoError(t, guard.Check(&http.Request{Host: host}))
 			}
 			w := httptest.NewRecorder()
-			guard.Handler(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "http://evil.example", nil))
+			guard.Handler(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://evil.example", nil))
 			assert.Equal(t, http.StatusForbidden, w.Code)
 		})
 	}

@@ -40,7 +40,7 @@ func start(t *testing.T, server *http.Server) *loopback.Listener {
 // get asks url for what is at host, and returns the status and the body.
 func get(t *testing.T, url, host string) (status int, body string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	require.NoError(t, err)
 	r.Host = host
 	resp, err := http.DefaultClient.Do(r)
@@ -89,7 +89,7 @@ func TestDefaultServeMuxReplaced(t *testing.T) {
 	defer func(mux *http.ServeMux) { http.DefaultServeMux = mux }(http.DefaultServeMux)
 	http.DefaultServeMux = http.NewServeMux()
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/debug/vars", nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/debug/vars", nil))
 	assert.Equal(t, http.StatusNotFound, w.Code)
 }
 
@@ -222,7 +222,7 @@ func TestWebSocket(t *testing.T) {
 		conn, err := net.Dial("tcp", own)
 		require.NoError(t, err)
 		defer conn.Close()
-		r := &http.Request{Method: "GET", URL: &url.URL{Path: "/"}, Host: test.host, Header: http.Header{
+		r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}, Host: test.host, Header: http.Header{
 			"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
 		}}
 		if test.origin != "" {
@@ -244,11 +244,11 @@ func TestHTTPTest(t *testing.T) {
 	h := new(loopbackhttp.Guard).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, served) }))
 	for target, status := range map[string]int{"/": http.StatusForbidden, "http://localhost/": http.StatusOK} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
 		assert.Equal(t, status, w.Code, target)
 	}
 	w := httptest.NewRecorder()
-	(&loopbackhttp.Guard{Hosts: []string{"example.com"}}).Handler(h).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	(&loopbackhttp.Guard{Hosts: []string{"example.com"}}).Handler(h).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	assert.Equal(t, http.StatusForbidden, w.Code) // by the inner Guard
 	for name, newServer := range map[string]func(http.Handler) *httptest.Server{"http": httptest.NewServer, "https": httptest.NewTLSServer} {
 		server := newServer(h)
