@@ -17,12 +17,14 @@ import (
 	"time"
 
 	"example.com/loopback"
+	"example.com/loopback/loopbackhttp"
 )
 
 const usage = `usage: devserver [-addr address]
 
 Devserver answers on both loopback addresses of this machine and nowhere else:
-a page for browsers, a line of text for the others. An interrupt ends it.
+a page for browsers, a line of text for other clients. It denies requests for
+other hosts and requests of other pages. An interrupt ends it.
 
 flags:
   -addr address  as loopback.Listen takes it (":3000")
@@ -78,7 +80,7 @@ func serve(ctx context.Context, addr string, stdout io.Writer) error {
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", show)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	srv := new(loopbackhttp.Guard).Server(mux) // no page of another origin gets an answer
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	select {

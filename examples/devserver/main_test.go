@@ -150,6 +150,16 @@ func TestClients(t *testing.T) {
 		require.NoError(t, err)
 		assert.Regexp(t, `^IPv[46] from `, string(out))
 	})
+	t.Run("other host", func(t *testing.T) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url, nil)
+		require.NoError(t, err)
+		r.URL.Host = strings.Fields(s.bindings[0])[1]
+		r.Host = "evil.example"
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		assert.Equal(t, http.StatusForbidden, resp.StatusCode)
+	})
 	curl := func(t *testing.T, args ...string) string {
 		return command(t, []string{"curl"}, []string{"--version"}, append(args, "-sS", "-f", "--noproxy", "*", "--max-time", "30")...)
 	}
