@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"example.com/loopback/internal/hostsfile"
+	"example.com/loopback/internal/hosttext"
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/page"
 	"example.com/loopback/internal/sockctl"
@@ -290,6 +291,6 @@ func lineList(numbers []string) string {
 // to a C library.
 func isAddress(name string) bool {
 	_, err := netip.ParseAddr(name)
-	_, legacy := legacy4(name, common)
+	_, legacy := hosttext.Legacy4(name, hosttext.Common)
 	return err == nil || legacy
 }

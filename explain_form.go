@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"example.com/loopback/internal/hosttext"
 )
 
 // The values of Explanation.Form.
@@ -22,7 +24,7 @@ func formOf(s string) string {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return formAddr
 	}
-	if len(s) <= maxAddr6+len("/128") { // ParsePrefix quotes what it refuses, several times over
+	if len(s) <= hosttext.MaxAddr6+len("/128") { // ParsePrefix quotes what it refuses, several times over
 		if _, err := netip.ParsePrefix(s); err == nil {
 			return formAddr // as nearly as one can tell
 		}
@@ -45,7 +47,7 @@ func formOf(s string) string {
 	}
 	host, _, _ := strings.Cut(s, "%")
 	switch {
-	case host == "" || endsInNumber(strings.TrimRight(host, ".")):
+	case host == "" || hosttext.EndsInNumber(strings.TrimRight(host, ".")):
 		return formAddr
 	case !isASCII(host) && strings.IndexFunc(host, unicode.IsLetter) < 0:
 		return formAddr // digits of some kind
@@ -273,8 +275,8 @@ func unescape(s string) string {
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) && unhex(s[i+1]) <= 15 && unhex(s[i+2]) <= 15 {
-			b = append(b, unhex(s[i+1])<<4|unhex(s[i+2]))
+		if s[i] == '%' && i+2 < len(s) && hosttext.Unhex(s[i+1]) <= 15 && hosttext.Unhex(s[i+2]) <= 15 {
+			b = append(b, hosttext.Unhex(s[i+1])<<4|hosttext.Unhex(s[i+2]))
 			i += 2
 		} else {
 			b = append(b, s[i])

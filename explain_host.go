@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"example.com/loopback/internal/hosttext"
 )
 
 // A hostReading is what a host is, taken for itself.
@@ -29,7 +31,7 @@ func readHost(host string) hostReading {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		r.strict, r.addr = true, addr.Unmap()
 		r.reach, r.why = reachAddr(addr)
-		if r.reach == ReachNo && len(host) <= len("%xx")*maxAddr6 {
+		if r.reach == ReachNo && len(host) <= len("%xx")*hosttext.MaxAddr6 {
 			if plain := unescape(host); plain != host {
 				if p := readHost(plain); p.addr.IsValid() && p.reach != ReachNo {
 					r.reach, r.why = ReachMaybe, "is an address with a zone, but Chromium takes the percent sign for an escape, and reads "+quote(plain)
@@ -38,7 +40,7 @@ func readHost(host string) hostReading {
 		}
 		return r
 	}
-	if (validName(host) || host == ".") && !endsInNumber(host) {
+	if (hosttext.ValidName(host) || host == ".") && !hosttext.EndsInNumber(host) {
 		r.strict, r.why = true, whyName(host)
 		return r
 	}
@@ -161,8 +163,8 @@ func whyName(name string) string {
 // valid name, as an address in one of the forms that others take.
 func readLegacy(host string) (addr netip.Addr, reach Reach, why string) {
 	plain, dotted := strings.CutSuffix(host, ".")
-	octal, isOctal := legacy4(plain, common)
-	java, isDecimal := legacy4(plain, decimal)
+	octal, isOctal := hosttext.Legacy4(plain, hosttext.Common)
+	java, isDecimal := hosttext.Legacy4(plain, hosttext.Decimal)
 	switch {
 	case isDecimal && !isOctal:
 		reach, why = reachAddr(java)
@@ -187,7 +189,7 @@ func readLegacy(host string) (addr netip.Addr, reach Reach, why string) {
 		return addr, ReachNo, "looks like an IPv6 address and is none: nothing connects to it"
 	}
 	if isNumbers(host) {
-		if low, ok := legacy4(host, modulo); ok && isHere(low) {
+		if low, ok := hosttext.Legacy4(host, hosttext.Modulo); ok && isHere(low) {
 			return addr, ReachMaybe, fmt.Sprintf("looks like an IPv4 address and is none, but the C library of macOS and FreeBSD "+
 				"leaves out what is above 32 bits, and comes to %v", low)
 		}
@@ -211,7 +213,7 @@ func readLegacy6(host string) (r hostReading, ok bool) {
 		}
 	}
 	if tail := host[colon+1:]; strings.Count(tail, ".") == 3 {
-		if v4, ok := legacy4(tail, common); ok {
+		if v4, ok := hosttext.Legacy4(tail, hosttext.Common); ok {
 			read(host[:colon+1]+v4.String(), "Chromium, which takes an old spelling of the IPv4 address at the end")
 		}
 	}
@@ -228,7 +230,7 @@ func isHere(addr netip.Addr) bool { return Is(addr) || addr.IsUnspecified() }
 // isNumbers reports whether host is numbers and dots.
 func isNumbers(host string) bool {
 	for label := range strings.SplitSeq(host, ".") {
-		if label != "" && !isNumber(label) {
+		if label != "" && !hosttext.IsNumber(label) {
 			return false
 		}
 	}
@@ -240,10 +242,10 @@ func trimZeros(s string) string {
 	b := make([]byte, 0, len(s))
 	begin := true // of a number
 	for i := range len(s) {
-		if begin && s[i] == '0' && i+1 < len(s) && unhex(s[i+1]) <= 15 {
+		if begin && s[i] == '0' && i+1 < len(s) && hosttext.Unhex(s[i+1]) <= 15 {
 			continue
 		}
-		begin = unhex(s[i]) > 15
+		begin = hosttext.Unhex(s[i]) > 15
 		b = append(b, s[i])
 	}
 	return string(b)

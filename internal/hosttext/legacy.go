@@ -1,26 +1,29 @@
-package loopback
+// Package hosttext reads how a text spells a host: names, addresses, the old
+// spellings of addresses, and the host inside a host:port or a URL. It works on
+// strings alone, and judges none.
+package hosttext
 
 import (
 	"net/netip"
 	"strings"
 )
 
-// A dialect is one of the ways to read a number in an IPv4 address.
-type dialect uint8
+// A Dialect is one of the ways to read a number in an IPv4 address.
+type Dialect uint8
 
 const (
-	common  dialect = iota // 0 begins an octal number, 0x a hexadecimal one
-	decimal                // zeros in front mean nothing: Java reads 0127 as 127
-	modulo                 // common, but only the lower 32 bits count: macOS, FreeBSD
+	Common  Dialect = iota // 0 begins an octal number, 0x a hexadecimal one
+	Decimal                // zeros in front mean nothing: Java reads 0127 as 127
+	Modulo                 // Common, but only the lower 32 bits count: macOS, FreeBSD
 )
 
-// legacy4 reads an IPv4 address the way inet_aton(3), getaddrinfo(3) and the
+// Legacy4 reads an IPv4 address the way inet_aton(3), getaddrinfo(3) and the
 // URL standard do, and net/netip does not: one to four numbers, each decimal,
 // octal (0177) or hexadecimal (0x7f), the last of which fills all the bytes
 // that are left. So 127.1, 0x7f.0.0.1 and 2130706433 are 127.0.0.1.
 //
 // It takes what any of them takes: the URL standard reads "0x" as 0.
-func legacy4(s string, d dialect) (addr netip.Addr, ok bool) {
+func Legacy4(s string, d Dialect) (addr netip.Addr, ok bool) {
 	parts := strings.SplitN(s, ".", 5)
 	if len(parts) > 4 {
 		return addr, false
@@ -42,23 +45,23 @@ func legacy4(s string, d dialect) (addr netip.Addr, ok bool) {
 }
 
 // legacyNumber reads a number, which is 1<<32 if it is larger than that.
-func legacyNumber(s string, d dialect) (n uint64, ok bool) {
+func legacyNumber(s string, d Dialect) (n uint64, ok bool) {
 	base := uint64(10)
 	switch {
 	case s == "":
 		return 0, false
-	case d == decimal || s[0] != '0' || len(s) == 1:
+	case d == Decimal || s[0] != '0' || len(s) == 1:
 	case s[1]|0x20 == 'x':
 		base, s = 16, s[2:]
 	default:
 		base, s = 8, s[1:]
 	}
 	for i := range len(s) {
-		digit := uint64(unhex(s[i]))
+		digit := uint64(Unhex(s[i]))
 		if digit >= base {
 			return 0, false
 		}
-		if n = n*base + digit; d == modulo {
+		if n = n*base + digit; d == Modulo {
 			n = uint64(uint32(n))
 		}
 		n = min(n, 1<<32)
@@ -66,17 +69,17 @@ func legacyNumber(s string, d dialect) (n uint64, ok bool) {
 	return n, true
 }
 
-// endsInNumber reports whether the last label of host, whatever the others
+// EndsInNumber reports whether the last label of host, whatever the others
 // are, is a number. The URL standard takes such a host for an IPv4 address and
 // nothing else; as a name it could only be in a top-level domain that cannot
 // exist (RFC 3696, section 2).
-func endsInNumber(host string) bool {
+func EndsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
-	return isNumber(host[strings.LastIndexByte(host, '.')+1:])
+	return IsNumber(host[strings.LastIndexByte(host, '.')+1:])
 }
 
-// isNumber reports whether s is digits, or 0x and hexadecimal digits, if any.
-func isNumber(s string) bool {
+// IsNumber reports whether s is digits, or 0x and hexadecimal digits, if any.
+func IsNumber(s string) bool {
 	most := byte(9)
 	if len(s) >= 2 && s[0] == '0' && s[1]|0x20 == 'x' {
 		most, s = 15, s[2:]
@@ -84,7 +87,7 @@ func isNumber(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if unhex(s[i]) > most {
+		if Unhex(s[i]) > most {
 			return false
 		}
 	}

@@ -1,0 +1,126 @@
+package hosttext
+
+import (
+	"math"
+	"strings"
+)
+
+// The two scanners below read what netip.ParseAddr reads, and say no where it
+// would allocate an error.
+
+// Loopback4 reports whether s is an address of 127.0.0.0/8 in dotted form.
+func Loopback4(s string) bool {
+	if len(s) < 4 || s[:4] != "127." {
+		return false
+	}
+	_, ok := scan4(s)
+	return ok
+}
+
+// scan4 reads an IPv4 address: four numbers up to 255 without leading zeros.
+func scan4(s string) (addr uint32, ok bool) {
+	if len(s) > len("255.255.255.255") {
+		return 0, false
+	}
+	var n, digits, dots uint32
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c-'0' <= 9:
+			if digits > 0 && n == 0 {
+				return 0, false
+			}
+			if n = 10*n + uint32(c-'0'); n > math.MaxUint8 {
+				return 0, false
+			}
+			digits++
+		case c == '.' && digits > 0 && dots < 3:
+			addr = addr<<8 | n
+			n, digits = 0, 0
+			dots++
+		default:
+			return 0, false
+		}
+	}
+	return addr<<8 | n, dots == 3 && digits > 0
+}
+
+// MaxAddr6 is the length of the longest IPv6 address, which ends in IPv4.
+const MaxAddr6 = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
+
+// Loopback6 reports whether s is, without a zone, ::1 or an address of
+// 127.0.0.0/8 in IPv4-mapped form.
+func Loopback6(s string) bool {
+	if s == "::1" {
+		return true
+	}
+	if len(s) > MaxAddr6 {
+		return false
+	}
+	var f [8]uint16
+	n, gap := 0, -1 // fields read; how many before the ::
+	if strings.HasPrefix(s, "::") {
+		gap = 0
+		s = s[2:]
+	}
+	for s != "" && n < len(f) {
+		i := 0
+		for ; i < len(s); i++ {
+			d := Unhex(s[i])
+			if d > 15 {
+				break
+			}
+			f[n] = f[n]<<4 | uint16(d)
+		}
+		if i < len(s) && s[i] == '.' { // IPv4 in the last two fields
+			v4, ok := scan4(s)
+			if !ok || n > 6 || gap < 0 && n != 6 {
+				return false
+			}
+			f[n], f[n+1] = uint16(v4>>16), uint16(v4)
+			n += 2
+			s = ""
+			break
+		}
+		if i == 0 || i > 4 {
+			return false
+		}
+		n++
+		if s = s[i:]; s == "" {
+			break
+		}
+		// A colon and another field, or a colon and the only ::.
+		if s[0] != ':' || len(s) == 1 {
+			return false
+		}
+		if s = s[1:]; s[0] == ':' {
+			if gap >= 0 {
+				return false
+			}
+			gap = n
+			s = s[1:]
+		}
+	}
+	if s != "" || (n < len(f)) != (gap >= 0) { // :: is one field of zeros at least
+		return false
+	}
+	if gap >= 0 {
+		tail := n - gap
+		copy(f[len(f)-tail:], f[gap:n])
+		clear(f[gap : len(f)-tail])
+	}
+	if f[0]|f[1]|f[2]|f[3]|f[4] != 0 {
+		return false
+	}
+	return f[5] == 0xffff && f[6]>>8 == 127 || f[5]|f[6] == 0 && f[7] == 1
+}
+
+// Unhex returns the value of a hexadecimal digit, or more than 15.
+func Unhex(c byte) byte {
+	switch {
+	case c-'0' <= 9:
+		return c - '0'
+	case (c|0x20)-'a' <= 5:
+		return (c | 0x20) - 'a' + 10
+	}
+	return math.MaxUint8
+}
