@@ -113,14 +113,14 @@ func ExampleExplain() {
 	// 127.0.0.1: addr, valid true, loopback true, reaches this machine: yes
 	// 0x7f.1: addr, valid false, loopback false, reaches this machine: maybe
 	// [::]:80: hostport, valid true, loopback false, reaches this machine: yes
-	// http://127.0.0.1@198.51.100.7/: url, valid true, loopback false, reaches this machine: no
+	// http://127.0.0.1@198.51.100.7/: url, valid true, loopback false, reaches this machine: maybe
 	// localhost: host, valid true, loopback true, reaches this machine: maybe
 }
 
 func ExampleExplanation_String() {
 	fmt.Println(loopback.Explain(":8080"))
 	// Output:
-	// YES  ":8080": the host "" is empty: Go's Dial takes that for this machine, and its Listen for every interface
+	// YES  ":8080" has no host, which Go's Dial takes for this machine and its Listen for every interface
 	//   hostport, valid, not loopback
 }
 

@@ -3,6 +3,7 @@ package loopback_test
 import (
 	"encoding/json"
 	"net/netip"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -38,187 +39,25 @@ func TestExplainTable(t *testing.T) {
 	}
 }
 
-// What is near the rows of the table. addr is the zero Addr where it is empty.
+// testdata/explain_texts.tsv has what is near the rows of the table, and the
+// whole answer to each.
 func TestExplainNearTheTable(t *testing.T) {
-	const no, maybe, yes = loopback.ReachNo, loopback.ReachMaybe, loopback.ReachYes
-	for _, tt := range []struct {
-		text, form      string
-		valid, loopback bool
-		addr            string
-		reach           loopback.Reach
-	}{
-		{"127.0.0.1", "addr", true, true, "127.0.0.1", yes},
-		{"::1", "addr", true, true, "::1", yes},
-		{"::1%lo", "addr", true, true, "::1%lo", yes},
-		{"::1%4294967296", "addr", true, true, "::1%4294967296", maybe},
-		{"::%eth0", "addr", true, false, "::%eth0", maybe},
-		{"::ffff:0.0.0.0%lo", "addr", true, false, "0.0.0.0", yes},
-		{"::FFFF:7F00:1", "addr", true, true, "127.0.0.1", yes},
-		{"::ffff:8.8.8.8%lo", "addr", true, false, "8.8.8.8", no},
-		{"::ffff:169.254.0.1%lo", "addr", true, false, "169.254.0.1", no},
-		{"febf::1%1", "addr", true, false, "febf::1%1", maybe},
-		{"fec0::1%lo", "addr", true, false, "fec0::1%lo", no},
-		{"2001:db8::1%lo", "addr", true, false, "2001:db8::1%lo", no},
-		{"ff02::1%lo", "addr", true, false, "ff02::1%lo", no},
-		{"224.0.0.1", "addr", true, false, "224.0.0.1", no},
-		{"255.255.255.255", "addr", true, false, "255.255.255.255", no},
-		{"::1:80", "addr", true, false, "::1:80", no},
-		{"2001:db8::1%31", "addr", true, false, "2001:db8::1%31", no},
-		{"2001:db8::1%47", "addr", true, false, "2001:db8::1%47", no},            // 2001:db8::1G, which Chromium refuses
-		{"::ffff:12%37.0.0.1", "addr", true, false, "::ffff:12%37.0.0.1", maybe}, // 127 in Chromium
-		{"2002:7f00:1::", "addr", true, false, "2002:7f00:1::", maybe},
-		{"2002:8000:1::", "addr", true, false, "2002:8000:1::", no},
-		{"fe80::5efe:127.0.0.1", "addr", true, false, "fe80::5efe:127.0.0.1", maybe},
-		{"fe80::5efe:128.0.0.1", "addr", true, false, "fe80::5efe:128.0.0.1", no},
-
-		{"0", "addr", false, false, "0.0.0.0", maybe},
-		{"0x", "addr", false, false, "0.0.0.0", maybe},
-		{"0.", "addr", false, false, "0.0.0.0", maybe},
-		{"000000000000000000000000000000000", "addr", false, false, "0.0.0.0", maybe},
-		{"0x7f.0x.0x.0x1", "addr", false, false, "127.0.0.1", maybe},
-		{"017700000001", "addr", false, false, "127.0.0.1", maybe},
-		{"2147483647", "addr", false, false, "127.255.255.255", maybe},
-		{"2147483648", "addr", false, false, "128.0.0.0", no},
-		{"2130706431", "addr", false, false, "126.255.255.255", no},
-		{"4294967295", "addr", false, false, "255.255.255.255", no},
-		{"4294967296", "addr", false, false, "", maybe},           // 0.0.0.0 to macOS
-		{"6425673729", "addr", false, false, "", maybe},           // 127.0.0.1 to macOS
-		{"0x17f000001", "addr", false, false, "", maybe},          // likewise
-		{"18446744075840258049", "addr", false, false, "", maybe}, // 1<<64 more
-		{"4429185024", "addr", false, false, "", no},              // 8.0.0.0 to macOS
-		{"126.1", "addr", false, false, "126.0.0.1", no},
-		{"128.1", "addr", false, false, "128.0.0.1", no},
-		{"0x7e.1", "addr", false, false, "126.0.0.1", no},
-		{"0x80.1", "addr", false, false, "128.0.0.1", no},
-		{"127.16777216", "addr", false, false, "", no},
-		{"127.0.65536", "addr", false, false, "", no},
-		{"127.0.0.0.1", "addr", false, false, "", no},
-		{"0128.0.0.1", "addr", false, false, "128.0.0.1", no},
-		{"0200.0.0.1", "addr", false, false, "128.0.0.1", no},
-		{"8.8.8.8.", "addr", false, false, "8.8.8.8", no},
-		{"127.1 and more", "host", false, false, "127.0.0.1", maybe},
-		{"8.8.8.8 and more", "host", false, false, "8.8.8.8", no},
-		{"127.1\x00", "addr", false, false, "127.0.0.1", maybe},
-		{"127%2e1", "addr", false, false, "127.0.0.1", maybe},
-		{"8.8.8.8/8", "addr", false, false, "8.8.8.8", no},
-		{"[::1]", "addr", false, false, "::1", maybe},
-		{"[::2]", "addr", false, false, "::2", no},
-		{"[::1", "addr", false, false, "::1", maybe},
-		{"[fe80::1%eth0]", "addr", false, false, "fe80::1%eth0", maybe},
-		{"[fe80::1%25lo]", "addr", false, false, "fe80::1%lo", maybe},
-		{"[8.8.8.8]", "addr", false, false, "8.8.8.8", no},
-		{"1:2:3", "addr", false, false, "", no},
-		{"::00001", "addr", false, false, "::1", maybe}, // Java
-		{"2001:00db8::1", "addr", false, false, "2001:db8::1", no},
-		{"::ffff:0177.0.0.1", "addr", false, false, "127.0.0.1", maybe}, // Chromium
-		{"::FFFF:0X7F.0.0.1", "addr", false, false, "127.0.0.1", maybe},
-		{"0:0:0:0:0:ffff:0x0.0.0.0", "addr", false, false, "0.0.0.0", maybe},
-		{"::0.0.0.0x1", "addr", false, false, "::1", maybe},
-		{"::ffff:0127.0.0.1", "addr", false, false, "127.0.0.1", maybe}, // Java; 87.0.0.1 to Chromium
-		{"::ffff:010.0.0.1", "addr", false, false, "8.0.0.1", no},
-		{"::ffff:127.1", "addr", false, false, "", no},
-		{"::ffff:0x7f.1", "addr", false, false, "", maybe},
-		{"::x", "addr", false, false, "", maybe},
-		{"user@127.0.0.1", "addr", false, false, "127.0.0.1", maybe},
-		{"8.8 8.8@127.0.0.1", "addr", false, false, "127.0.0.1", maybe}, // a URL, but for the scheme
-		{"8.8.8.8%20@127.0.0.1", "addr", false, false, "127.0.0.1", maybe},
-		{"\uff18.8.8.8", "addr", false, false, "", maybe},
-		{"\xff", "addr", false, false, "", maybe},
-
-		{"x_y.localhost", "host", true, true, "", maybe},
-		{"1.localhost", "host", true, true, "", maybe},
-		{"foo.127", "addr", false, false, "", maybe},
-		{"foo-.localhost", "host", false, false, "", maybe},
-		{"user@localhost", "host", false, false, "", maybe},
-
-		{"127.0.0.1:", "hostport", true, true, "127.0.0.1", yes},
-		{"127.0.0.1:65535", "hostport", true, true, "127.0.0.1", yes},
-		{"127.0.0.1:HTTP", "hostport", true, true, "127.0.0.1", yes},
-		{"127.0.0.1:no-such", "hostport", false, false, "127.0.0.1", maybe},
-		{"127.0.0.1:+80", "hostport", false, false, "127.0.0.1", maybe},
-		{"8.8.8.8:65536", "hostport", false, false, "8.8.8.8", no},
-		{"8.8.8.8:53", "hostport", true, false, "8.8.8.8", no},
-		{"127.1:80", "hostport", false, false, "127.0.0.1", maybe},
-		{"0:80", "hostport", false, false, "0.0.0.0", maybe},
-		{"127:80", "hostport", false, false, "0.0.0.127", no},
-		{"127.0.0.1.:80", "hostport", false, false, "127.0.0.1", maybe},
-		{"[127.0.0.1]:80", "hostport", true, true, "127.0.0.1", yes},
-		{"[localhost]:80", "hostport", true, true, "", maybe},
-		{"[]:80", "hostport", true, false, "", yes},
-		{"[::1]80", "addr", false, false, "::1", maybe},
-		{"[::ffff:127.0.0.1]:80", "hostport", true, true, "127.0.0.1", yes},
-		{"[::ffff:12%37.0.0.1]:80", "hostport", true, false, "::ffff:12%37.0.0.1", maybe},
-		{"[::2]:80", "hostport", true, false, "::2", no},
-		{"[fe80::1%lo]:80", "hostport", true, false, "fe80::1%lo", maybe},
-		{":", "hostport", true, false, "", yes},
-		{":65536", "hostport", false, false, "", maybe},
-		{"example.com:80", "hostport", true, false, "", maybe},
-		{"http:80", "hostport", true, false, "", maybe},
-
-		{"http://localhost", "url", true, true, "", maybe},
-		{"http://127.0.0.1:", "url", true, true, "127.0.0.1", yes},
-		{"http://127.0.0.1:65536/", "url", false, false, "127.0.0.1", maybe},
-		{"http://127.0.0.1/%zz", "url", false, false, "127.0.0.1", maybe},
-		{"http://8.8.8.8/%zz", "url", false, false, "8.8.8.8", no},
-		{"postgres://u:p@[::1]:5432/db", "url", true, true, "::1", yes},
-		{"postgres://8.8.8.8:1,127.0.0.1:2/db", "url", false, false, "", maybe},
-		{"http://127.0.0.1@8.8.8.8/", "url", true, false, "8.8.8.8", no},
-		{"http://8.8.8.8@127.0.0.1/", "url", true, true, "127.0.0.1", yes},
-		{"http://8.8.8.8\\@127.0.0.1/", "url", false, false, "127.0.0.1", maybe},
-		{"http://8.8.8.8#@127.0.0.1/", "url", true, false, "8.8.8.8", no},
-		{"http://127.0.0.1./", "url", false, false, "127.0.0.1", maybe},
-		{"http://8.8.8.8./", "url", false, false, "8.8.8.8", no},
-		{"http://134744072/", "url", false, false, "8.8.8.8", no},
-		{"http://127/", "url", false, false, "0.0.0.127", no},
-		{"http:///127.0.0.1/", "url", false, false, "127.0.0.1", maybe},
-		{"http:\\\\8.8.8.8\\", "url", false, false, "8.8.8.8", no},
-		{"ht\ntp://127.0.0.1/", "url", false, false, "127.0.0.1", maybe},
-		{"  http://127.0.0.1/", "url", false, false, "127.0.0.1", maybe},
-		{" http://8.8.8.8/", "url", false, false, "8.8.8.8", no},
-		{"http:127.0.0.1", "url", false, false, "127.0.0.1", maybe},
-		{"http:8.8.8.8", "url", false, false, "8.8.8.8", no},
-		{"\\\\127.0.0.1\\share", "url", false, false, "127.0.0.1", maybe},
-		{"///127.0.0.1/x", "url", false, false, "127.0.0.1", maybe},
-		{"//8.8.8.8/x", "url", true, false, "8.8.8.8", no},
-		{"http://[fe80::1%25lo]/", "url", true, false, "fe80::1%lo", maybe},
-		{"http://[fe80::1%lo]/", "url", false, false, "fe80::1%lo", maybe},
-		{"http://[::1%25nosuch]/", "url", true, true, "::1%nosuch", maybe},
-		{"http://[::2]/", "url", true, false, "::2", no},
-		{"http://127%2E0.0.1/", "url", false, false, "127.0.0.1", maybe},
-		{"http://8%2e8.8.8/", "url", false, false, "8.8.8.8", no},
-		{"http://foo%2elocalhost/", "url", false, false, "", maybe},
-		{"http://lvh%2eme/", "url", false, false, "", maybe},
-		{"http://", "url", false, false, "", no},
-		{"http:///", "url", false, false, "", no},
-		{"file:///etc/hosts", "url", false, false, "", no},
-		{"file://localhost/etc/hosts", "url", true, true, "", maybe},
-		{"file:////127.0.0.1/share", "url", false, false, "127.0.0.1", maybe}, // Windows
-		{"file:////8.8.8.8/share", "url", false, false, "8.8.8.8", no},
-		{"file:///127.0.0.1/share", "url", false, false, "", no},
-		{"file:/127.0.0.1/share", "url", false, false, "", no},
-		{"gopher:///127.0.0.1/", "url", false, false, "127.0.0.1", maybe}, // curl
-		{"gopher:///u@foo.localhost:70/", "url", false, false, "", maybe},
-		{"gopher:///127.0.0.1\\x", "url", false, false, "127.0.0.1", maybe},
-		{"gopher:///127%2e1/", "url", false, false, "127.0.0.1", maybe},
-		{"gopher:///１２７.0.0.1/", "url", false, false, "", maybe},
-		{"gopher:///8.8.8.8/", "url", false, false, "8.8.8.8", no},
-		{"unix:///var/run/service", "url", false, false, "", no},
-		{"http://[::ffff:0177.0.0.1]/", "url", false, false, "127.0.0.1", maybe},
-		{"?127.0.0.1", "url", false, false, "", no},
-		{"127.0.0.1/x", "url", false, false, "127.0.0.1", maybe},
-		{"8.8.8.8/x", "url", false, false, "8.8.8.8", no},
-	} {
+	data, err := os.ReadFile("testdata/explain_texts.tsv")
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	require.Greater(t, len(lines), 150)
+	for _, line := range lines[1:] {
+		f := strings.Split(line, "\t")
+		require.Len(t, f, 6, line)
+		text, err := strconv.Unquote(f[0])
+		require.NoError(t, err, line)
 		var addr netip.Addr
-		if tt.addr != "" {
-			addr = netip.MustParseAddr(tt.addr)
-		}
-		e := loopback.Explain(tt.text)
-		assert.Equal(t, tt.form, e.Form, "form of %q", tt.text)
-		assert.Equal(t, tt.valid, e.Valid, "valid: %q", tt.text)
-		assert.Equal(t, tt.loopback, e.Loopback, "loopback: %q", tt.text)
-		assert.Equal(t, addr, e.Addr, "addr of %q", tt.text)
-		assert.Equal(t, loopback.KindOf(addr), e.Kind, "kind of %q", tt.text)
-		assert.Equal(t, tt.reach, e.Reach, "reach of %q", tt.text)
+		require.NoError(t, addr.UnmarshalText([]byte(f[4])), line)
+		e := loopback.Explain(text)
+		assert.Equal(t, f[1:4], []string{e.Form, strconv.FormatBool(e.Valid), strconv.FormatBool(e.Loopback)}, line)
+		assert.Equal(t, addr, e.Addr, line)
+		assert.Equal(t, loopback.KindOf(addr), e.Kind, line)
+		assert.Equal(t, f[5], e.Reach.String(), line)
 	}
 }
 
@@ -265,34 +104,126 @@ func TestExplainHugeInput(t *testing.T) {
 	assert.True(t, e.Valid && e.Loopback && e.Reach == loopback.ReachYes)
 }
 
-func TestExplainReasons(t *testing.T) {
-	for _, row := range readHostTexts(t) {
-		e := loopback.Explain(row.input)
-		assert.True(t, strings.HasPrefix(e.Reason, strconv.Quote(row.input)), "%q does not name %q", e.Reason, row.input)
-		assert.NotContains(t, e.Reason, "\n")
-		assert.NotContains(t, e.Reason, "%!")
-		assert.Greater(t, len(e.Reason), len(row.input)+20)
+func TestReasonIsOneSentenceAboutTheInput(t *testing.T) {
+	for _, text := range neighbours(t) {
+		reason := loopback.Explain(text).Reason
+		rest, ok := strings.CutPrefix(reason, strconv.Quote(text))
+		if len(text) > 64 {
+			_, rest, ok = strings.Cut(reason, `"... `)
+		}
+		assert.True(t, ok && len(rest) > 20, "%q does not name %q", reason, text)
+		for _, wrong := range []string{"\n", "%!", "invalid IP", ";", ": "} {
+			assert.NotContains(t, strings.ReplaceAll(rest, quotedHost(text), ""), wrong, "%q", text)
+		}
+	}
+}
+
+// quotedHost is what a reason may have of the input besides the input itself.
+func quotedHost(text string) string {
+	return strings.Trim(strconv.Quote(loopback.Explain(text).Host), `"`)
+}
+
+func TestReasonSaysWhoReadsWhat(t *testing.T) {
+	const outside = "an address outside loopback, and a connection to it leaves this machine, unless the address is its own"
+	for text, want := range map[string]string{
+		"":                `is empty, which Go's Dial takes for this machine and its Listen for every interface`,
+		":80":             `has no host, which Go's Dial takes for this machine and its Listen for every interface`,
+		":http":           `has no host, which Go's Dial takes for this machine and its Listen for every interface, but not every program knows a port by this name`,
+		"http://:80/":     `has no host, which Go, Perl and Node take for this machine and browsers refuse`,
+		"http://":         `names no host, and many clients then connect to this machine`,
+		"amqp:///vhost":   `names no host, and many clients then connect to this machine`,
+		"file:///etc":     `is the path of a file, and nothing connects to it`,
+		"127.0.0.1":       `is an address of 127.0.0.0/8, and a connection to it stays on this machine`,
+		"::1":             `is the loopback address of IPv6, and a connection to it stays on this machine`,
+		"127.255.255.255": `is the broadcast address of 127.0.0.0/8, and a socket can be bound to it, but Linux does not connect to it`,
+		"8.8.8.8":         `is ` + outside,
+		"2001:db8::1":     `is ` + outside,
+		"169.254.0.1":     `is ` + outside,
+		"fec0::1":         `is ` + outside,
+		"224.0.0.1":       `is a multicast address, and TCP does not connect to it`,
+		"fe80::1":         `is a link-local address without a zone, and a connection needs one`,
+		"fe80::1%lo":      `is a link-local address, but programs differ about its zone`,
+		"2002:7f00:1::":   `is an address with an IPv4 address of this machine inside, and an ordinary machine sends it out to the network, but a translator or a tunnel may bring it back`,
+		"::1:80":          `is an address outside loopback, but some programs take the number behind the last colon for a port and find ::1`,
+		"0:0::2":          `is an address outside loopback, but some programs take what is in front of the first colon for the address 0.0.0.0`,
+		"::1%eth0":        `is the loopback address of IPv6, but programs differ about its zone`,
+		"localhost":       `is the name of loopback by RFC 6761, but Go and the C library believe the hosts file, and without an entry there DNS`,
+		"LOCALHOST.":      `is a name of loopback by RFC 6761, but Go and the C library do not find it with its final dot in the hosts file, and ask DNS`,
+		"app.localhost":   `is a name of loopback by RFC 6761, and to browsers and systemd, but Go and the C library ask the hosts file and DNS`,
+		"mylocalhost":     `is an ordinary name, and the hosts file or DNS may give an address of this machine for it`,
+		"example.com:80":  `has the host "example.com", which is an ordinary name, and the hosts file or DNS may give an address of this machine for it`,
+		"127.1":           `is refused by Go's parsers, but the C library, Go through cgo, and browsers read it as 127.0.0.1, an address of 127.0.0.0/8`,
+		"8.8.8.8.":        `is refused by Go's parsers, but browsers drop the final dot and read it as 8.8.8.8, an address outside loopback, while others ask DNS`,
+		"0127.0.0.1":      `is refused by Go's parsers, but Java ignores the zeros in front of a number and reads it as 127.0.0.1, an address of 127.0.0.0/8, while the C library and browsers read 87.0.0.1`,
+		"127.0.0.08":      `is refused by Go's parsers, but Java ignores the zeros in front of a number and reads it as 127.0.0.8, an address of 127.0.0.0/8`,
+		"::ffff:0x7f.0.0.1": `is refused by Go's parsers, but Chromium takes an old spelling of the IPv4 address at the end and reads it as ::ffff:127.0.0.1, ` +
+			`an address of 127.0.0.0/8 in IPv4-mapped form`,
+		"127.0.0.1.0": `is refused by Go's parsers, but other programs look it up in the hosts file and DNS, and some systems drop all but 32 bits of a number`,
+		"1:2:3":       `is refused by Go's parsers, but other programs may find an address and a port in it`,
+		"-x":          `is refused by Go's parsers, but other programs may look it up in the hosts file and DNS`,
+		"１２７.0.0.1":   `is refused by Go's parsers, but net/http and browsers map it by IDNA, which may give 127.0.0.1 or localhost`,
+		"[]":          `is refused by Go's parsers, but other programs find an empty host in it, and some take that for this machine`,
+		"u@localhost": `is refused by Go's parsers, but other programs find "localhost" in it, the name of loopback by RFC 6761, but Go and the C library believe the hosts file, and without an entry there DNS`,
+
+		"http://8.8.8.8:80:90/":          `is refused by Go's parsers, but other programs read "8.8.8.8" as 8.8.8.8, an address outside loopback`,
+		"127.0.0.1:http":                 `has the host "127.0.0.1", which is an address of 127.0.0.0/8, but not every program knows a port by this name`,
+		"[127.0.0.1]:80":                 `has the host "127.0.0.1", which is an address of 127.0.0.0/8, but not every program takes such brackets`,
+		"[::1%lo]:80":                    `has the host "::1%lo", which is the loopback address of IPv6, but programs differ about a zone in brackets`,
+		"//8.8.8.8/":                     `has the host "8.8.8.8", which is an address outside loopback, but a program must know that the text is the reference of a web page`,
+		"unix://8.8.8.8/":                `has the host "8.8.8.8", which is an address outside loopback, but its scheme is one of unix sockets, which are on this machine`,
+		"http://127.0.0.1@8.8.8.8/":      `has the host "8.8.8.8", which is an address outside loopback, but some programs look for the host in the user name and password`,
+		"http://8.8.8.8?@127.0.0.1":      `has the host "8.8.8.8", which is an address outside loopback, but some programs look for the host behind the last @`,
+		"mysql://8.8.8.8/?host=::1":      `has the host "8.8.8.8", which is an address outside loopback, but some clients of such a scheme look for the host behind a question mark or an @`,
+		"http://127.0.0.1/é":             `has the host "127.0.0.1", which is an address of 127.0.0.0/8, but programs differ about backslashes and what is not printable ASCII`,
+		"x.y://127.0.0.1/":               `has the host "127.0.0.1", which is an address of 127.0.0.0/8, and a connection to it stays on this machine`,
+		"[::ffff:127.0.0.1]:80":          `has the host "::ffff:127.0.0.1", which is an address of 127.0.0.0/8 in IPv4-mapped form, and a connection to it stays on this machine, but not every program takes it for loopback`,
+		"http://user:secret@[::]:80/x?y": `has the host "::", which is the unspecified address, and a connection to it reaches this machine, while a listener on it listens on every interface`,
+	} {
+		assert.Equal(t, strconv.Quote(text)+" "+want, loopback.Explain(text).Reason)
 	}
 }
 
 func TestExplanationText(t *testing.T) {
-	assert.Equal(t, `YES  "[::ffff:127.0.0.1]:80": the host "::ffff:127.0.0.1" is an address of 127.0.0.0/8 in IPv4-mapped form: `+
-		`a connection to it stays on this machine, but not every program takes it for loopback
-  hostport, valid, loopback, 127.0.0.1 (IPv4)`, loopback.Explain("[::ffff:127.0.0.1]:80").String())
-	assert.Equal(t, `NO  "127" is an old spelling of 0.0.0.127, which Go's own parsers refuse, but the C library, Go through cgo, `+
-		`and browsers read; 0.0.0.127 is an address outside loopback: a connection to it leaves this machine, unless the address is its own
+	assert.Equal(t, `YES  "[::1]:80" has the host "::1", which is the loopback address of IPv6, and a connection to it stays on this machine
+  hostport, valid, loopback, ::1 (IPv6)`, loopback.Explain("[::1]:80").String())
+	assert.Equal(t, `MAYBE  "127" is refused by Go's parsers, but the C library, Go through cgo, and browsers read it as 0.0.0.127, an address outside loopback
   addr, not valid, not loopback, 0.0.0.127 (none)`, loopback.Explain("127").String())
+	assert.Equal(t, `MAYBE  "fe80::1%lo" is a link-local address, but programs differ about its zone
+  addr, valid, not loopback, fe80::1 (none)`, loopback.Explain("fe80::1%lo").String())
 }
 
 func TestExplanationJSON(t *testing.T) {
 	got, err := json.Marshal(loopback.Explain("[::]:80"))
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"input": "[::]:80", "form": "hostport", "valid": true, "loopback": false, "host": "::", "addr": "::", "kind": "unspecified",
-		"reach": "yes", "reason": "\"[::]:80\": the host \"::\" is the unspecified address: who connects to it reaches this machine, who listens on it listens on every interface"}`, string(got))
+	assert.JSONEq(t, `{"input": "[::]:80", "form": "hostport", "valid": true, "loopback": false, "host": "::", "addr": "::", "kind": "unspecified", "reach": "yes",
+		"reason": "\"[::]:80\" has the host \"::\", which is the unspecified address, and a connection to it reaches this machine, while a listener on it listens on every interface"}`, string(got))
 
 	got, err = json.Marshal(loopback.Explanation{})
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"input": "", "form": "", "valid": false, "loopback": false, "host": "", "addr": "", "kind": "none", "reach": "maybe", "reason": ""}`, string(got))
+}
+
+func TestExplanationIsReadBackFromJSON(t *testing.T) {
+	for _, row := range readHostTexts(t) {
+		e := loopback.Explain(row.input)
+		first, err := json.Marshal(e)
+		require.NoError(t, err)
+		var back loopback.Explanation
+		require.NoError(t, json.Unmarshal(first, &back))
+		assert.Equal(t, e, back)
+		second, err := json.Marshal(back)
+		require.NoError(t, err)
+		assert.Equal(t, string(first), string(second))
+	}
+	for _, text := range []string{"\xff", "::1%\xff\xfe", "http://\xc3/", "\u2028<"} {
+		first, err := json.Marshal(loopback.Explain(text))
+		require.NoError(t, err)
+		var back loopback.Explanation
+		require.NoError(t, json.Unmarshal(first, &back))
+		second, err := json.Marshal(back)
+		require.NoError(t, err)
+		assert.Equal(t, string(first), string(second))
+	}
 }
 
 func TestReachText(t *testing.T) {
@@ -301,7 +232,18 @@ func TestReachText(t *testing.T) {
 		text, err := r.MarshalText()
 		require.NoError(t, err)
 		assert.Equal(t, want, string(text))
+		back := loopback.ReachYes
+		if err := back.UnmarshalText(text); r == 200 {
+			assert.EqualError(t, err, `loopback: unknown Reach "Reach(200)"`)
+			assert.Equal(t, loopback.ReachYes, back, "unchanged")
+		} else {
+			require.NoError(t, err)
+			assert.Equal(t, r, back)
+		}
 	}
 	var zero loopback.Reach
 	assert.Equal(t, loopback.ReachMaybe, zero)
+	for _, text := range []string{"", "Yes", "yes ", "1"} {
+		assert.EqualError(t, zero.UnmarshalText([]byte(text)), `loopback: unknown Reach "`+text+`"`)
+	}
 }

@@ -65,7 +65,7 @@ func Loopback6(s string) bool {
 	for s != "" && n < len(f) {
 		i := 0
 		for ; i < len(s); i++ {
-			d := Unhex(s[i])
+			d := unhex(s[i])
 			if d > 15 {
 				break
 			}
@@ -114,8 +114,8 @@ func Loopback6(s string) bool {
 	return f[5] == 0xffff && f[6]>>8 == 127 || f[5]|f[6] == 0 && f[7] == 1
 }
 
-// Unhex returns the value of a hexadecimal digit, or more than 15.
-func Unhex(c byte) byte {
+// unhex returns the value of a hexadecimal digit, or more than 15.
+func unhex(c byte) byte {
 	switch {
 	case c-'0' <= 9:
 		return c - '0'

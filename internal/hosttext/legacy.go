@@ -14,7 +14,6 @@ type Dialect uint8
 const (
 	Common  Dialect = iota // 0 begins an octal number, 0x a hexadecimal one
 	Decimal                // zeros in front mean nothing: Java reads 0127 as 127
-	Modulo                 // Common, but only the lower 32 bits count: macOS, FreeBSD
 )
 
 // Legacy4 reads an IPv4 address the way inet_aton(3), getaddrinfo(3) and the
@@ -57,29 +56,26 @@ func legacyNumber(s string, d Dialect) (n uint64, ok bool) {
 		base, s = 8, s[1:]
 	}
 	for i := range len(s) {
-		digit := uint64(Unhex(s[i]))
+		digit := uint64(unhex(s[i]))
 		if digit >= base {
 			return 0, false
 		}
-		if n = n*base + digit; d == Modulo {
-			n = uint64(uint32(n))
-		}
-		n = min(n, 1<<32)
+		n = min(n*base+digit, 1<<32)
 	}
 	return n, true
 }
 
-// EndsInNumber reports whether the last label of host, whatever the others
+// endsInNumber reports whether the last label of host, whatever the others
 // are, is a number. The URL standard takes such a host for an IPv4 address and
 // nothing else; as a name it could only be in a top-level domain that cannot
 // exist (RFC 3696, section 2).
-func EndsInNumber(host string) bool {
+func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
-	return IsNumber(host[strings.LastIndexByte(host, '.')+1:])
+	return isNumber(host[strings.LastIndexByte(host, '.')+1:])
 }
 
-// IsNumber reports whether s is digits, or 0x and hexadecimal digits, if any.
-func IsNumber(s string) bool {
+// isNumber reports whether s is digits, or 0x and hexadecimal digits, if any.
+func isNumber(s string) bool {
 	most := byte(9)
 	if len(s) >= 2 && s[0] == '0' && s[1]|0x20 == 'x' {
 		most, s = 15, s[2:]
@@ -87,7 +83,7 @@ func IsNumber(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if Unhex(s[i]) > most {
+		if unhex(s[i]) > most {
 			return false
 		}
 	}

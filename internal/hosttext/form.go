@@ -1,4 +1,4 @@
-package loopback
+package hosttext
 
 import (
 	"net"
@@ -7,55 +7,53 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-
-	"example.com/loopback/internal/hosttext"
 )
 
-// The values of Explanation.Form.
+// The values of Text.Form.
 const (
-	formAddr     = "addr"
-	formHost     = "host"
-	formHostPort = "hostport"
-	formURL      = "url"
+	FormAddr     = "addr"
+	FormHost     = "host" // a name
+	FormHostPort = "hostport"
+	FormURL      = "url"
 )
 
 // formOf decides how s is read.
 func formOf(s string) string {
 	if _, err := netip.ParseAddr(s); err == nil {
-		return formAddr
+		return FormAddr
 	}
-	if len(s) <= hosttext.MaxAddr6+len("/128") { // ParsePrefix quotes what it refuses, several times over
+	if len(s) <= MaxAddr6+len("/128") { // ParsePrefix quotes what it refuses, several times over
 		if _, err := netip.ParsePrefix(s); err == nil {
-			return formAddr // as nearly as one can tell
+			return FormAddr // as nearly as one can tell
 		}
 	}
-	scheme, rest := cutScheme(s)
+	scheme, rest := CutScheme(s)
 	if strings.ContainsAny(s, `/\?#`) || isSpecial(scheme) && !isPort(rest) {
-		return formURL
+		return FormURL
 	}
 	if strings.HasPrefix(s, "[") {
 		if strings.Contains(s, "]:") {
-			return formHostPort
+			return FormHostPort
 		}
-		return formAddr
+		return FormAddr
 	}
 	if host, port, ok := strings.Cut(s, ":"); ok {
 		if !strings.Contains(port, ":") || strings.Trim(host, "0123456789abcdefABCDEF") != "" {
-			return formHostPort
+			return FormHostPort
 		}
-		return formAddr
+		return FormAddr
 	}
 	host, _, _ := strings.Cut(s, "%")
 	switch {
-	case host == "" || hosttext.EndsInNumber(strings.TrimRight(host, ".")):
-		return formAddr
+	case host == "" || endsInNumber(strings.TrimRight(host, ".")):
+		return FormAddr
 	case !isASCII(host) && strings.IndexFunc(host, unicode.IsLetter) < 0:
-		return formAddr // digits of some kind
+		return FormAddr // digits of some kind
 	}
-	return formHost
+	return FormHost
 }
 
-// maxAuthority is the length of what Explain lets url.Parse read before the path.
+// maxAuthority is the length of what url.Parse is given to read before the path.
 const maxAuthority = 64 << 10
 
 // splitStrictly returns the host of text, which net.SplitHostPort or url.Parse
@@ -63,9 +61,9 @@ const maxAuthority = 64 << 10
 // so that only the host is left to be looked at.
 func splitStrictly(text, form string) (host string, ok bool) {
 	switch form {
-	case formAddr, formHost:
+	case FormAddr, FormHost:
 		return text, true
-	case formHostPort:
+	case FormHostPort:
 		host, port, err := net.SplitHostPort(text)
 		if err != nil || !isPort(port) && !isService(port) {
 			return "", false
@@ -107,47 +105,10 @@ func isService(s string) bool {
 	return false
 }
 
-// readLeniently reads text in the ways that lenient parsers do, and returns the
-// reading that leads to this machine, if there is one. clean is text without
-// blanks. It reports whether there is a host at all.
-func readLeniently(text, clean, form string) (r hostReading, ok bool) {
-	var hosts []string
-	if form == formAddr || form == formHost {
-		if strings.Contains(text, "@") {
-			hosts = hostsInAuthority(text)
-		}
-		hosts = append(hosts, text)
-	} else {
-		for _, s := range slices.Compact([]string{clean, strings.TrimFunc(text, isBlank)}) {
-			hosts = append(hosts, hostsOf(s, form)...)
-		}
-	}
-	var readings []hostReading
-	for _, host := range hosts {
-		// The URL standard decodes a host before it looks at it. Others take
-		// it as it stands, or have no use for a percent sign but a zone's.
-		if plain := unescape(host); plain != host {
-			r := readHost(plain)
-			if r.strict && isExample(plain) {
-				r.reach, r.why = ReachNo, "is a name in a domain for examples, where nothing is"
-			}
-			readings = append(readings, r)
-			if !strings.Contains(host, ":") {
-				continue
-			}
-		}
-		readings = append(readings, readHost(host))
-	}
-	if len(readings) == 0 {
-		return hostReading{reach: ReachNo}, false
-	}
-	return firstLocal(readings...), true
-}
-
 // hostsOf returns what parsers may take for the host in s, a host and port or
 // a URL, the likeliest first.
 func hostsOf(s, form string) (hosts []string) {
-	if form == formHostPort {
+	if form == FormHostPort {
 		hosts = hostsInAuthority(s)
 		if host, _, err := net.SplitHostPort(s); err == nil { // whatever the port is
 			hosts = append(hosts, host)
@@ -163,14 +124,15 @@ func hostsOf(s, form string) (hosts []string) {
 	// To curl a third slash is one too many, and to Windows a file behind four
 	// of them is on another host. To all others this is a path: an ordinary
 	// name in it is no host.
-	scheme, rest := cutScheme(s)
+	scheme, rest := CutScheme(s)
 	path := strings.TrimLeft(rest, `/\`)
 	if slashes := len(rest) - len(path); slashes < 3 || scheme == "file" && slashes == 3 {
 		return nil
 	}
 	for _, authority := range authoritiesAt(path) {
 		for _, host := range hostsInAuthority(authority) {
-			if plain := unescape(host); readHost(plain).addr.IsValid() || IsName(plain) || !isASCII(plain) {
+			plain := unescape(host)
+			if IsLocalhost(plain) || !isASCII(plain) || slices.ContainsFunc(read(plain), func(r Reading) bool { return r.Addr.IsValid() }) {
 				hosts = append(hosts, host)
 			}
 		}
@@ -184,7 +146,7 @@ func hostsOf(s, form string) (hosts []string) {
 // RFC 3986 does not. A URL without a scheme may be a reference to another
 // host, or begin with its host, as people write it.
 func authoritiesOf(s string) (found []string) {
-	scheme, rest := cutScheme(s)
+	scheme, rest := CutScheme(s)
 	afterSlashes := strings.TrimLeft(rest, `/\`)
 	slashes := len(rest) - len(afterSlashes)
 	begin := s
@@ -244,8 +206,8 @@ func hostsInAuthority(authority string) (hosts []string) {
 	return slices.Compact(hosts)
 }
 
-// cutScheme cuts the scheme off a URL, in lower case: RFC 3986, 3.1.
-func cutScheme(s string) (scheme, rest string) {
+// CutScheme cuts the scheme off a URL, in lower case: RFC 3986, 3.1.
+func CutScheme(s string) (scheme, rest string) {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case 'a' <= c|0x20 && c|0x20 <= 'z':
@@ -275,25 +237,12 @@ func unescape(s string) string {
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) && hosttext.Unhex(s[i+1]) <= 15 && hosttext.Unhex(s[i+2]) <= 15 {
-			b = append(b, hosttext.Unhex(s[i+1])<<4|hosttext.Unhex(s[i+2]))
+		if s[i] == '%' && i+2 < len(s) && unhex(s[i+1]) <= 15 && unhex(s[i+2]) <= 15 {
+			b = append(b, unhex(s[i+1])<<4|unhex(s[i+2]))
 			i += 2
 		} else {
 			b = append(b, s[i])
 		}
 	}
 	return string(b)
-}
-
-// isExample reports whether name is in a domain for examples, RFC 6761, 6.5:
-// nobody can have it, so that a text which only some parsers read as such a
-// name, and Go refuses, leads nowhere.
-func isExample(name string) bool {
-	name = "." + strings.ToLower(strings.TrimSuffix(name, "."))
-	for _, domain := range []string{".example", ".example.com", ".example.net", ".example.org"} {
-		if strings.HasSuffix(name, domain) {
-			return true
-		}
-	}
-	return false
 }
