@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/netlink"
 )
 
@@ -62,7 +63,10 @@ func (p *peers) uidOf(fd int) (uint32, error) {
 		defer p.close()
 		return p.uidOf(fd)
 	}
-	if ns, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err == nil && ns != p.namespace {
+	switch ns, err := netif.NamespaceOf(fd); {
+	case err != nil:
+		return 0, fmt.Errorf("%w: %w", ErrUnknown, err)
+	case ns != p.namespace:
 		return 0, fmt.Errorf("%w: the connection is of another network namespace", ErrUnknown)
 	}
 	sa, err := unix.Getsockname(fd)
