@@ -18,6 +18,7 @@ import (
 
 	"example.com/loopback"
 	"example.com/loopback/internal/faulttest"
+	"example.com/loopback/internal/netnstest"
 )
 
 // Every system call that this package makes can fail, for a reason that has
@@ -505,4 +506,166 @@ func TestReportsUnderFaults(t *testing.T) {
 			assert.Positive(t, differ)
 		})
 	}
+}
+
+// A call that fails never makes PeerUID name a user who is not the peer.
+func TestPeerUIDUnderFaults(t *testing.T) {
+	if !netnstest.InWithUsers(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	const bob = 1234
+	_, live := connected(t, bob, "127.0.0.1:0")
+	peer, left := connected(t, bob, "[::1]:0")
+	peer.do("close")
+	n := netnstest.NewNeighbour(t)
+	var elsewhere []net.Conn // with the addresses of live
+	n.Do(func() {
+		ln, err := net.Listen("tcp", live.LocalAddr().String())
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer ln.Close()
+		d := net.Dialer{LocalAddr: live.RemoteAddr()}
+		client, err := d.DialContext(t.Context(), "tcp", ln.Addr().String())
+		if !assert.NoError(t, err) {
+			return
+		}
+		server, err := ln.Accept()
+		if assert.NoError(t, err) {
+			elsewhere = append(elsewhere, client, server)
+		}
+	})
+	require.Len(t, elsewhere, 2)
+	defer elsewhere[0].Close()
+	in := faulty(t)
+	for name, tt := range map[string]struct {
+		conn net.Conn
+		ok   bool
+	}{"live": {live, true}, "gone": {left, false}, "elsewhere": {elsewhere[1], false}} {
+		before := descriptors(t)
+		failures := 0
+		faults := in.Each(plan(), func(f faulttest.Fault, during func(func())) {
+			var uid uint32
+			var err error
+			during(func() { uid, err = loopback.PeerUID(tt.conn) })
+			switch {
+			case err != nil:
+				failures++
+				assert.True(t, errors.Is(err, f.Errno) || errors.Is(err, loopback.ErrPeerUnknown) || errors.Is(err, loopback.ErrPeerGone) && !tt.ok,
+					"%s, %v: %v", name, f, err)
+			default:
+				assert.True(t, tt.ok, "%s, %v: %d", name, f, uid)
+				assert.EqualValues(t, bob, uid, "%s, %v", name, f)
+			}
+			assert.Equal(t, before, descriptors(t), "%s, %v: left open", name, f)
+		})
+		assert.Greater(t, failures, faults/3)
+	}
+}
+
+// A call that fails never makes DialContext connect to anything but a loopback
+// address of this machine, nor IsSelf and ForbidSelf miss one of its own.
+func TestDialUnderFaults(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	n := newNeighbour(t)
+	n.veth(t, "wire", "192.0.2.1/24", "eth0", "192.0.2.2/24")
+	run(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "wire", "nodad")
+	run(t, "ip", "link", "set", "lo", "up")
+	ln := listening(t, ":0")
+	in := faulty(t)
+
+	localhost := fmt.Sprintf("localhost:%d", ln.Port())
+	before := descriptors(t)
+	failures := 0
+	faults := in.Each(planWithoutDial(), func(f faulttest.Fault, during func(func())) {
+		for _, network := range []string{"tcp", "udp"} {
+			var c net.Conn
+			var err error
+			during(func() { c, err = loopback.DialContext(t.Context(), network, localhost) })
+			if err != nil {
+				failures++
+				assert.Nil(t, c, "%v", f)
+				wantCause(t, f, err)
+				continue
+			}
+			assert.NoError(t, c.Close())
+			if network == "tcp" {
+				got, err := ln.Accept()
+				require.NoError(t, err)
+				got.Close()
+			}
+		}
+		assert.Equal(t, before, descriptors(t), "%v: left open", f)
+	})
+	t.Logf("%d faults, %d errors", faults, failures)
+	assert.Positive(t, failures)
+
+	for _, own := range []string{"192.0.2.1", "2001:db8::1", "127.0.0.1"} {
+		addr := netip.MustParseAddr(own)
+		in.Each(plan(), func(f faulttest.Fault, during func(func())) {
+			var self bool
+			var err, forbidden error
+			during(func() { self, err = loopback.IsSelf(addr) })
+			if err == nil {
+				assert.True(t, self, "%s, %v", own, f)
+			} else {
+				assert.ErrorIs(t, err, f.Errno, "%s, %v", own, f)
+			}
+			during(func() { forbidden = loopback.ForbidSelf("tcp", netip.AddrPortFrom(addr, 80).String(), nil) })
+			assert.ErrorIs(t, forbidden, loopback.ErrSelf, "%s, %v", own, f)
+			assert.Equal(t, before, descriptors(t), "%v: left open", f)
+		})
+	}
+	in.Each(plan(), func(f faulttest.Fault, during func(func())) {
+		var self bool
+		var err, forbidden error
+		during(func() { self, err = loopback.IsSelf(netip.MustParseAddr("192.0.2.2")) })
+		assert.False(t, self)
+		during(func() { forbidden = loopback.ForbidSelf("tcp", "192.0.2.2:80", nil) })
+		assert.Equal(t, err != nil, forbidden != nil, "%v", f)
+	})
+
+	// Bound, ::1 leads out of this machine.
+	sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
+	run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::2", "dev", "wire")
+	in.Each(planWithoutDial(), func(f faulttest.Fault, during func(func())) {
+		during(func() {
+			c, err := loopback.DialContext(t.Context(), "udp", "[::1]:9")
+			if !assert.Error(t, err, "%v", f) {
+				c.Close()
+			}
+		})
+	})
+}
+
+// A call that fails makes Acquire fail, or cost it no more than an address of
+// many.
+func TestAcquireUnderFaults(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	in := faulty(t)
+	before := descriptors(t)
+	failures := 0
+	p := planWithoutDial()
+	p.Errnos = p.Errnos[len(p.Errnos)-2:]
+	faults := in.Each(p, func(f faulttest.Fault, during func(func())) {
+		var l *loopback.Lease
+		var err error
+		during(func() { l, err = loopback.Acquire(t.Context(), 2) })
+		if err != nil {
+			failures++
+			assert.True(t, strings.Contains(err.Error(), f.Errno.Error()) || strings.Contains(err.Error(), "getsockname"), "%v: %v", f, err)
+		} else {
+			assert.Len(t, l.Addrs(), 2)
+			assert.NoError(t, l.Close())
+		}
+		assert.Equal(t, before, descriptors(t), "%v: left open", f)
+	})
+	t.Logf("%d faults, %d errors", faults, failures)
+	assert.Positive(t, failures)
 }
