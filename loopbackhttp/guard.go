@@ -46,7 +46,8 @@ var ErrDenied = errors.New("loopbackhttp: request denied")
 //  2. The Host must be a loopback address, localhost, or one of Hosts, with any
 //     port or none. A name below localhost must be one of Hosts. Headers that
 //     proxies add, such as X-Forwarded-Host, are not read.
-//  3. Origin, and each Sec-Fetch header, must not be repeated.
+//  3. Origin, Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest, Sec-Fetch-User
+//     and Sec-Fetch-Storage-Access must not be repeated.
 //  4. A request whose Sec-Fetch-Site is same-origin or none is admitted.
 //  5. A request without Sec-Fetch-Site is admitted if it has no Origin, if its
 //     Origin is one of Origins, or if its Origin is http:// or https:// and
@@ -182,15 +183,15 @@ func (g *Guard) checkOrigin(r *http.Request) error {
 	return nil
 }
 
-// repeated returns the name of a header that has to be there once at most, and is
-// there more often.
+// repeated returns the name of the header in h that is repeated although it must
+// not be.
 func repeated(h http.Header) string {
-	for name, values := range h {
-		if len(values) > 1 && (name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-")) {
+	for _, name := range []string{"Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User"} {
+		if len(h[name]) > 1 {
 			return name
 		}
 	}
-	return ""
+	return "Sec-Fetch-Storage-Access"
 }
 
 func first(values []string) string {
