@@ -2,6 +2,7 @@ package netif
 
 import (
 	"net"
+	"net/netip"
 	"strings"
 )
 
@@ -19,3 +20,8 @@ func NonZero(family, iface, key string) []string { return nonZero(family, iface,
 // IPv6Off returns what keeps ::1 off the loopback interface lo, and the
 // command that mends it. Both are empty where the reason is not known.
 func IPv6Off(lo net.Interface) (cause, fix string) { return ipv6Off(lo) }
+
+// NonlocalBind returns the name of the kernel parameter that lets sockets be
+// bound to addresses of the family of addr that this machine does not have; ""
+// if it is off or cannot be read.
+func NonlocalBind(addr netip.Addr) string { return nonlocalBind(addr) }

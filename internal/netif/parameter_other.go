@@ -2,8 +2,13 @@
 
 package netif
 
-import "net"
+import (
+	"net"
+	"net/netip"
+)
 
 func nonZero(string, string, string) []string { return nil }
 
 func ipv6Off(net.Interface) (cause, fix string) { return "", "" }
+
+func nonlocalBind(netip.Addr) string { return "" }

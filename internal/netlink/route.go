@@ -18,7 +18,7 @@ import (
 // account; a packet filter, which may rewrite the packet before or drop it
 // after, is not. c is a Conn of NETLINK_ROUTE. No packet is sent.
 //
-// IPv6 has no such question: RFC 4291, section 2.5.3, forbids ::1 on the wire,
+// IPv6 has no such question: RFC 4291, section 2.5.3, forbids ::1 on a link,
 // and Linux drops it there without asking the routing tables.
 func (c *Conn) Delivered(dst, src netip.Addr, iif int) (bool, error) {
 	fail := func(err error) (bool, error) {
@@ -59,37 +59,73 @@ func (c *Conn) Delivered(dst, src netip.Addr, iif int) (bool, error) {
 
 // Local reports whether a packet that this machine sends to dst is delivered to
 // this machine, because dst is an address of its own or a route of type local
-// or anycast covers it. A dst that routing refuses, or drops, is not. oif is the
+// or anycast covers it. A dst that routing refuses, or drops, is not. Rules for
+// TCP or UDP alone do not count: they may send out what comes back. oif is the
 // interface that the packet has to leave by, 0 for any. c is a Conn of
 // NETLINK_ROUTE. No packet is sent.
 func (c *Conn) Local(dst netip.Addr, oif int) (bool, error) {
+	protocol := unix.IPPROTO_ICMP // or the kernel takes it for UDP
+	if dst.Is6() {
+		protocol = unix.IPPROTO_ICMPV6
+	}
+	msg := routeTo(dst, protocol)
+	if oif != 0 {
+		msg = appendAttr(msg, unix.RTA_OIF, word(oif))
+	}
+	body, err := c.route(dst, msg)
+	if body == nil || err != nil {
+		return false, err
+	}
+	return body[7] == unix.RTN_LOCAL || body[7] == unix.RTN_ANYCAST, nil // rtm_type
+}
+
+// OutgoingInterface returns the index of the interface by which a packet of
+// the IP protocol unix.IPPROTO_TCP or unix.IPPROTO_UDP that this machine sends
+// to dst leaves, or 0 if routing refuses it. c is a Conn of NETLINK_ROUTE. No
+// packet is sent.
+func (c *Conn) OutgoingInterface(dst netip.Addr, protocol int) (int, error) {
+	body, err := c.route(dst, routeTo(dst, protocol))
+	if body == nil || err != nil {
+		return 0, err
+	}
+	index, _ := attr(body[unix.SizeofRtMsg:], unix.RTA_OIF)
+	return int(binary.NativeEndian.Uint32(index[:])), nil
+}
+
+// routeTo returns the question for the route to dst, with room for an attribute.
+func routeTo(dst netip.Addr, protocol int) []byte {
 	family, bits := unix.AF_INET, 32
 	if dst.Is6() {
 		family, bits = unix.AF_INET6, 128
 	}
-	msg := make([]byte, HeaderLen+unix.SizeofRtMsg, HeaderLen+unix.SizeofRtMsg+unix.SizeofRtAttr+16+attrLen)
+	msg := make([]byte, HeaderLen+unix.SizeofRtMsg, HeaderLen+unix.SizeofRtMsg+unix.SizeofRtAttr+16+2*attrLen)
 	msg[HeaderLen+0] = byte(family)
 	msg[HeaderLen+1] = byte(bits)
 	to := dst.AsSlice()
 	msg = binary.NativeEndian.AppendUint16(msg, uint16(unix.SizeofRtAttr+len(to)))
 	msg = binary.NativeEndian.AppendUint16(msg, unix.RTA_DST)
 	msg = append(msg, to...)
-	if oif != 0 {
-		msg = appendAttr(msg, unix.RTA_OIF, word(oif))
-	}
+	// The attribute is one byte long, and padded.
+	msg = binary.NativeEndian.AppendUint16(msg, unix.SizeofRtAttr+1)
+	msg = binary.NativeEndian.AppendUint16(msg, unix.RTA_IP_PROTO)
+	return append(msg, byte(protocol), 0, 0, 0)
+}
 
+// route asks for the route to dst. The answer, a struct rtmsg with attributes,
+// is nil if there is none, or one that refuses or drops.
+func (c *Conn) route(dst netip.Addr, msg []byte) ([]byte, error) {
 	typ, body, err := c.Call(unix.RTM_GETROUTE, msg, make([]byte, 1024))
 	switch err {
 	case nil:
-	case unix.EINVAL, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.ENODEV: // no route, or one that refuses or drops
-		return false, nil
+	case unix.EINVAL, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.ENODEV:
+		return nil, nil
 	default:
-		return false, fmt.Errorf("route to %v: %w", dst, err)
+		return nil, fmt.Errorf("route to %v: %w", dst, err)
 	}
 	if typ != unix.RTM_NEWROUTE || len(body) < unix.SizeofRtMsg {
-		return false, fmt.Errorf("route to %v: %w", dst, errMalformed)
+		return nil, fmt.Errorf("route to %v: %w", dst, errMalformed)
 	}
-	return body[7] == unix.RTN_LOCAL || body[7] == unix.RTN_ANYCAST, nil // rtm_type
+	return body, nil
 }
 
 // attrLen is the length of a struct rtattr with a value of four bytes.
