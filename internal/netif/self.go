@@ -9,4 +9,30 @@ import "net/netip"
 // Linux is asked for the route, so that addresses of a local route count which
 // no interface has (AnyIP). On other systems addr is looked for among the
 // addresses of the interfaces. The error is for a kernel that cannot be asked.
-func IsLocal(addr netip.Addr) (bool, error) { return isLocal(addr) }
+func IsLocal(addr netip.Addr) (bool, error) {
+	s, err := OpenSelf()
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	return s.IsLocal(addr)
+}
+
+// A Self answers [IsLocal] for one network namespace until it is closed. On
+// Linux it holds a descriptor. Its methods may be called by several goroutines
+// at the same time.
+type Self struct{ self }
+
+// OpenSelf returns a Self of the network namespace of the calling thread. The
+// error is for a kernel that cannot be asked.
+func OpenSelf() (*Self, error) {
+	s, err := openSelf()
+	return &Self{s}, err
+}
+
+// IsLocal is the function [IsLocal]. After Close the error is [net.ErrClosed]
+// on Linux.
+func (s *Self) IsLocal(addr netip.Addr) (bool, error) { return s.isLocal(addr) }
+
+// Close releases the descriptor.
+func (s *Self) Close() error { return s.close() }

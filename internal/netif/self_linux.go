@@ -10,21 +10,25 @@ import (
 	"example.com/loopback/internal/netlink"
 )
 
-func isLocal(addr netip.Addr) (bool, error) {
+type self struct{ conn *netlink.Conn }
+
+func openSelf() (self, error) {
 	c, err := netlink.Open(unix.NETLINK_ROUTE)
-	if err != nil {
-		return false, err
-	}
-	defer c.Close()
+	return self{c}, err
+}
+
+func (s self) close() error { return s.conn.Close() }
+
+func (s self) isLocal(addr netip.Addr) (bool, error) {
 	if zone := addr.Zone(); zone != "" {
 		index := zoneIndex(zone)
-		if local, err := c.Local(addr.WithZone(""), index); local || err != nil || index == 0 {
+		if local, err := s.conn.Local(addr.WithZone(""), index); local || err != nil || index == 0 {
 			return local, err
 		}
 	}
 	// Also with a zone: the address may be that of another interface on the
 	// same link.
-	return c.Local(addr.WithZone(""), 0)
+	return s.conn.Local(addr.WithZone(""), 0)
 }
 
 // zoneIndex returns the index of the interface that zone names, or is; 0 if

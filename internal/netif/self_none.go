@@ -7,4 +7,10 @@ import (
 	"net/netip"
 )
 
-func isLocal(netip.Addr) (bool, error) { return false, errors.ErrUnsupported }
+type self struct{}
+
+func openSelf() (self, error) { return self{}, errors.ErrUnsupported }
+
+func (self) close() error { return nil }
+
+func (self) isLocal(netip.Addr) (bool, error) { return false, errors.ErrUnsupported }

@@ -7,7 +7,13 @@ import (
 	"net/netip"
 )
 
-func isLocal(addr netip.Addr) (bool, error) {
+type self struct{}
+
+func openSelf() (self, error) { return self{}, nil }
+
+func (self) close() error { return nil }
+
+func (self) isLocal(addr netip.Addr) (bool, error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return false, err
