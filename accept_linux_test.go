@@ -357,7 +357,7 @@ func TestTenThousandRefused(t *testing.T) {
 	const crowd = 10_000
 	var rejected atomic.Int32
 	var ln *loopback.Listener
-	lc := loopback.ListenConfig{OnReject: func(err error) {
+	lc := loopback.ListenConfig{Ingress: loopback.IngressRemote, OnReject: func(err error) {
 		rejected.Add(1)
 		op, ok := err.(*net.OpError)
 		if !assert.True(t, ok, "%T", err) {

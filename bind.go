@@ -3,10 +3,12 @@ package loopback
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 
@@ -15,79 +17,62 @@ import (
 	"example.com/loopback/internal/syserr"
 )
 
-// Listen announces on loopback addresses of this machine and nowhere else. The
-// network is "tcp", "tcp4" or "tcp6", the address a host and a port as for
-// [net.Listen], of which only these are taken:
-//
-//   - no host, or localhost (see [IsName]): 127.0.0.1 and ::1, on one port. No
-//     resolver is asked. A family that this machine does not have is left out,
-//     and [Listener.Bindings] says so; a port in use on either is an error.
-//   - an address for which [Is] is true: that address. A mapped one is its
-//     IPv4 address, a zone is dropped. 127.255.255.255 is refused, as nobody
-//     can connect to it.
-//
-// Every other host and every other network is an error that wraps
-// [ErrNotLoopback]. Mind that ":8080" and "" mean every interface in package
-// net, and both loopback addresses here.
-//
-// Every error is a [*net.OpError]. Listen is the Listen of a zero
-// [ListenConfig], which says more.
-func Listen(network, address string) (*Listener, error) {
-	return new(ListenConfig).Listen(context.Background(), network, address)
-}
-
 // ListenConfig holds the options of a listener. Its zero value is what
-// [Listen] and [ListenPacket] use. It is not changed by its methods, which may
-// be called from several goroutines.
+// [Listen] and [ListenPacket] use. Its methods do not change it, and may be
+// called from several goroutines.
 type ListenConfig struct {
-	// RequireBoth makes it an error if one of 127.0.0.1 and ::1 cannot be
-	// had. With an address or a network of one family it is always an error.
+	// RequireBoth makes Listen, ListenPacket, Adopt and AdoptPacket fail unless
+	// they have both families. Listen and ListenPacket then have 127.0.0.1 and
+	// ::1. An address or a network of one family is an error.
 	RequireBoth bool
 
-	// Ingress is how strictly the wire is kept out. The zero value,
-	// IngressAuto, takes the strictest way that works here. One asked for by
-	// name that does not work here is an error wrapping errors.ErrUnsupported.
-	// Either is found out by a round trip over sockets made for it, in about a
-	// millisecond; nothing is remembered, as routing changes. Where none can be
-	// made, with the loopback interface down or no port left for it, the
-	// strictest that can be set is taken, and the Err of the Binding says so.
+	// Ingress is how other machines are kept out where routing would let them
+	// in. The zero value, IngressAuto, takes the strongest mode that works here,
+	// and the Binding names it. A mode asked for by name that does not work
+	// here is an error that wraps errors.ErrUnsupported.
+	//
+	// Each mode is proved before it is used: a temporary socket is bound with
+	// the mode in force and connected to, which takes about a millisecond.
+	// Nothing is remembered between calls, as routing changes. Where nothing
+	// can be proved, because the loopback interface is down or no port is left
+	// for the temporary socket, the strongest mode that can be set is taken, and
+	// the Err of the Binding says so.
 	Ingress Ingress
 
-	// OnReject is called for each connection and each datagram refused after
-	// it was received, with a *net.OpError that wraps ErrRefused, Source being
-	// the local address and Addr the remote. It is called in the goroutine that
-	// accepts or reads, perhaps in several at once, and must not block. If it
-	// is nil, peers are refused silently.
+	// OnReject is called for each connection and each datagram that was
+	// received and refused, with a *net.OpError that wraps ErrRefused. Its
+	// Source is the local address, its Addr the remote one. OnReject is called
+	// in the goroutine that accepts or reads, perhaps in several at once, and
+	// must not block. If it is nil, nothing is reported.
 	OnReject func(err error)
 
-	// Control is called as [net.ListenConfig] calls it, for each socket that
-	// is handed out, before it is bound. If it fails, so does the call.
+	// Control is called as by [net.ListenConfig], before the socket is bound,
+	// for each socket that the caller gets; not for temporary ones, and not by
+	// Adopt and AdoptPacket. Its error is that of the call.
 	Control func(network, address string, c syscall.RawConn) error
 }
 
-// A Binding is one address that a listener was to have.
+// A Binding is one address that a listener was to have. The zero Binding is not
+// bound.
+//
+// As JSON it is an object with network, addr, ingress and bound, and with error
+// and errno where there is an Err. An error read back has the same text, and
+// [errors.Is] finds the [syscall.Errno] in it if this platform has one of that
+// name.
 type Binding struct {
 	Network string         // "tcp4", "tcp6", "udp4" or "udp6"
-	Addr    netip.AddrPort // with the port in use, if bound
-	Ingress Ingress        // the rung in force or, if not bound, the one that was to be; never IngressAuto
+	Addr    netip.AddrPort // with the port in use, if it is bound
+	Ingress Ingress        // the mode in force or, if not bound, the one that was to be; never IngressAuto
 
-	// Err says why the address is not bound or, if it is, why no stronger
-	// rung is in force, or why this one is not proved to serve anybody. It is
-	// nil if there is nothing to say.
+	// Err says of an address that is not bound why not. Of one that is bound
+	// it says why no stronger mode is in force, or that the mode is not proved.
+	// It is nil if there is nothing to say.
 	Err error
 
 	bound bool
 }
 
-// netAddr returns Addr as package net has it.
-func (b Binding) netAddr() net.Addr {
-	if strings.HasPrefix(b.Network, "udp") {
-		return net.UDPAddrFromAddrPort(b.Addr)
-	}
-	return net.TCPAddrFromAddrPort(b.Addr)
-}
-
-// Bound reports whether the address is bound. It is false for the zero Binding.
+// Bound reports whether the address is bound.
 func (b Binding) Bound() bool { return b.bound }
 
 // String returns the binding as text: "tcp4 127.0.0.1:8080 (ingress device)".
@@ -104,230 +89,310 @@ func (b Binding) String() string {
 	return s
 }
 
-// Listen announces as the function [Listen] does, with the options of lc. The
-// context bounds the call, not the listener.
-func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (*Listener, error) {
-	want, err := lc.parse(ctx, "tcp", network, address)
-	if err != nil {
-		return nil, listenError(network, err)
+// bindingJSON is the form of a Binding.
+type bindingJSON struct {
+	Network string         `json:"network"`
+	Addr    netip.AddrPort `json:"addr"`
+	Ingress Ingress        `json:"ingress"`
+	Bound   bool           `json:"bound"`
+	Error   string         `json:"error,omitempty"`
+	Errno   string         `json:"errno,omitempty"`
+}
+
+// MarshalJSON returns the binding as described at [Binding].
+func (b Binding) MarshalJSON() ([]byte, error) {
+	out := bindingJSON{Network: b.Network, Addr: b.Addr, Ingress: b.Ingress, Bound: b.bound}
+	if b.Err != nil {
+		out.Error, out.Errno = b.Err.Error(), errnoOf(b.Err)
 	}
-	socks, bindings, err := bindAll(ctx, lc, want, rehearseTCP(false),
-		func(g gate, ap netip.AddrPort) (tcpSock, error) { return listenTCP(ctx, g, ap, false, lc.Control) })
-	if err != nil {
-		return nil, listenError(network, err)
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. On an error the binding stays as
+// it is.
+func (b *Binding) UnmarshalJSON(text []byte) error {
+	var in bindingJSON
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
 	}
-	l, err := newListener(socks, bindings, lc.OnReject)
-	if err != nil {
-		_ = closeAll(socks) // the first error is the one to report
-		return nil, listenError(network, err)
+	*b = Binding{Network: in.Network, Addr: in.Addr, Ingress: in.Ingress, bound: in.Bound}
+	if in.Error != "" || in.Errno != "" {
+		b.Err = errorRead{text: in.Error, errno: in.Errno}
 	}
-	return l, nil
+	return nil
+}
+
+// netAddr returns Addr as package net has it.
+func (b Binding) netAddr() net.Addr {
+	if strings.HasPrefix(b.Network, string(transportUDP)) {
+		return net.UDPAddrFromAddrPort(b.Addr)
+	}
+	return net.TCPAddrFromAddrPort(b.Addr)
+}
+
+// opError returns err, which may be that of a temporary socket, as the error of
+// a Listen of the binding.
+func (b Binding) opError(err error) error {
+	return opError(net.OpError{Op: "listen", Net: b.Network, Addr: b.netAddr()}, err)
 }
 
 // A request is what a network and an address ask for.
 type request struct {
-	transport string       // "tcp" or "udp"
+	transport transport
 	addrs     []netip.Addr // one, or 127.0.0.1 and ::1
 	port      uint16
 }
 
-// parse reads the arguments of Listen or, with the transport "udp", of
-// ListenPacket.
-func (lc *ListenConfig) parse(ctx context.Context, transport, network, address string) (request, error) {
-	family, ok := strings.CutPrefix(network, transport)
-	if !ok || family != "" && family != "4" && family != "6" {
-		return request{}, fmt.Errorf("%w: %w", ErrNotLoopback, net.UnknownNetworkError(network))
+// parse reads the arguments of Listen or, with transportUDP, of ListenPacket.
+func (lc *ListenConfig) parse(ctx context.Context, t transport, network, address string) (request, error) {
+	if err := t.checkNetwork(network); err != nil {
+		return request{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return request{}, err
 	}
-	refuse := func(why string) (request, error) {
-		return request{}, fmt.Errorf("%s: %w: %s", quote(address), ErrNotLoopback, why)
+	host, service, err := splitAddress(address)
+	if err != nil {
+		return request{}, err
 	}
-
-	var host, service string
-	if address != "" {
-		var err error
-		if host, service, err = net.SplitHostPort(address); err != nil {
-			if !IsHost(address) && !IsHostHeader(address) { // it is not the port alone that is wrong
-				err = fmt.Errorf("%s: %w: %w", quote(address), ErrNotLoopback, err)
-			}
-			return request{}, err
-		}
+	addrs, err := loopbackAddrs(network, host)
+	if err != nil {
+		return request{}, fmt.Errorf("%s: %w", quote(address), err)
 	}
-	r := request{transport: transport}
-	switch addr, err := netip.ParseAddr(host); {
-	case host == "" || IsName(host):
-		r.addrs = []netip.Addr{IPv4(), IPv6()}
-		switch family {
-		case "4":
-			r.addrs = r.addrs[:1]
-		case "6":
-			r.addrs = r.addrs[1:]
-		}
-	case err != nil:
-		return refuse("the host is neither a loopback address nor localhost")
-	case KindOf(addr) == KindUnspecified:
-		return refuse("it means every interface")
-	case !Is(addr):
-		return refuse("it is outside 127.0.0.0/8 and not ::1")
-	case addr.Unmap() == broadcast4:
-		return refuse("it is the broadcast address, to which nobody can connect")
-	case family == "6" && addr.Unmap().Is4(), family == "4" && addr.Unmap().Is6():
-		return refuse("it is not an address of " + network)
-	default:
-		r.addrs = []netip.Addr{addr.Unmap().WithZone("")}
+	if lc.RequireBoth && len(addrs) != 2 {
+		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %s asks for %v alone", network, quote(address), addrs[0])
 	}
-	if lc.RequireBoth && len(r.addrs) != 2 {
-		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %s asks for %v alone", network, quote(address), r.addrs[0])
-	}
-
 	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // asks no DNS
 	if err != nil {
 		return request{}, err
 	}
-	r.port = uint16(port)
-	return r, nil
+	return request{transport: t, addrs: addrs, port: uint16(port)}, nil
+}
+
+// checkNetwork returns an error unless network is one of t.
+func (t transport) checkNetwork(network string) error {
+	switch strings.TrimSuffix(strings.TrimSuffix(network, "4"), "6") {
+	case string(t):
+		if len(network) <= len(t)+1 {
+			return nil
+		}
+	case string(transportTCP):
+		return fmt.Errorf("%q is for Listen, not for ListenPacket: %w: %w", network, ErrNotLoopback, net.UnknownNetworkError(network))
+	case string(transportUDP):
+		return fmt.Errorf("%q is for ListenPacket, not for Listen: %w: %w", network, ErrNotLoopback, net.UnknownNetworkError(network))
+	}
+	return fmt.Errorf("%w: %w", ErrNotLoopback, net.UnknownNetworkError(network))
+}
+
+// splitAddress is [net.SplitHostPort], in which the empty address is that of
+// any port on no host. A text that has no port is said not to be loopback only
+// if it is a host, and not a port.
+func splitAddress(address string) (host, service string, err error) {
+	if address == "" {
+		return "", "", nil
+	}
+	host, service, err = net.SplitHostPort(address)
+	if err == nil {
+		return host, service, nil
+	}
+	if a, ok := errors.AsType[*net.AddrError](err); ok {
+		err = &net.AddrError{Err: strings.TrimSuffix(a.Err, " in address"), Addr: quote(address)}
+	}
+	isPort := strings.Trim(address, "0123456789") == ""
+	if !isPort && !IsHost(address) && !IsHostHeader(address) {
+		err = fmt.Errorf("%w: %w", ErrNotLoopback, err)
+	}
+	return "", "", err
+}
+
+// loopbackAddrs returns the addresses that a host stands for in a network: one,
+// or 127.0.0.1 and ::1.
+func loopbackAddrs(network, host string) ([]netip.Addr, error) {
+	only4, only6 := strings.HasSuffix(network, "4"), strings.HasSuffix(network, "6")
+	refuse := func(why string) ([]netip.Addr, error) { return nil, fmt.Errorf("%w: %s", ErrNotLoopback, why) }
+	if host == "" || IsName(host) {
+		switch {
+		case only4:
+			return []netip.Addr{IPv4()}, nil
+		case only6:
+			return []netip.Addr{IPv6()}, nil
+		}
+		return []netip.Addr{IPv4(), IPv6()}, nil
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return refuse("the host is neither a loopback address nor localhost")
+	}
+	unmapped := addr.Unmap().WithZone("")
+	switch {
+	case KindOf(addr) == KindUnspecified:
+		return refuse("the address means every interface")
+	case !Is(addr):
+		return refuse("the address is outside 127.0.0.0/8 and not ::1")
+	case unmapped == broadcast4:
+		return refuse("it is the broadcast address, to which nothing can connect")
+	case only6 && unmapped.Is4(), only4 && unmapped.Is6():
+		return refuse("the address is not one of " + network)
+	}
+	return []netip.Addr{unmapped}, nil
 }
 
 // broadcast4 can be bound, but TCP cannot connect to it.
 var broadcast4 = netip.AddrFrom4([4]byte{127, 255, 255, 255})
 
-// portTries bounds the search for a port that both families have free.
-const portTries = 256
+// portAttempts bounds the search for a port that both families have free.
+const portAttempts = 256
 
-// A place is a binding to be made.
-type place struct {
+// A plannedBinding is an address to be bound.
+type plannedBinding struct {
 	Binding
 	gate    gate
-	missing bool // this machine does not have the address
+	missing bool // this machine does not have the address, and Err says why
 }
 
-// plan decides how each address of r is to be guarded. One that this machine
-// does not have gets the error that says so.
-func (lc *ListenConfig) plan(ctx context.Context, r request, rehearse rehearsal) ([]place, error) {
-	rungs, err := lc.Ingress.rungs()
-	if err != nil {
-		return nil, err
+// plan decides how each address of r is to be guarded.
+func (p prover) plan(ctx context.Context, modes []Ingress, r request) ([]plannedBinding, error) {
+	planned := make([]plannedBinding, len(r.addrs))
+	for i, addr := range r.addrs {
+		b := &planned[i]
+		b.Network, b.Addr = r.transport.network(addr), netip.AddrPortFrom(addr, r.port)
+		proof, err := p.prove(ctx, modes, addr)
+		if err != nil {
+			return nil, b.opError(err)
+		}
+		b.gate, b.Ingress, b.Err = proof.gate, proof.gate.ingress, proof.note
+		if proof.missing != nil {
+			b.missing, b.Err = true, b.opError(proof.missing)
+		}
 	}
-	var lo netif.Loopback
-	if lc.Ingress != IngressAny {
-		if lo, err = netif.FindLoopback(); err != nil {
+	return planned, nil
+}
+
+// Sockets are what a listener consists of: its sockets, and what its gates need.
+type sockets[S socket] struct {
+	socks    []S
+	bindings []Binding
+	self     *netif.Self // that of the gates; may be nil
+}
+
+// close closes everything and returns the first error.
+func (b sockets[S]) close() error {
+	var err error
+	for _, s := range b.socks {
+		err = cmp.Or(err, s.Close())
+	}
+	return cmp.Or(err, b.self.Close())
+}
+
+// addrPorts returns the addresses that are bound.
+func (b sockets[S]) addrPorts() []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for _, binding := range b.bindings {
+		if binding.bound {
+			addrs = append(addrs, binding.Addr)
+		}
+	}
+	return addrs
+}
+
+// files returns duplicates of the sockets, all or none.
+func (b sockets[S]) files() ([]*os.File, error) {
+	files := make([]*os.File, len(b.socks))
+	for i, s := range b.socks {
+		var err error
+		if files[i], err = s.File(); err != nil {
+			for _, f := range files[:i] {
+				f.Close()
+			}
 			return nil, err
 		}
 	}
-	places := make([]place, len(r.addrs))
-	for i, addr := range r.addrs {
-		p := &places[i]
-		p.Network, p.Addr, p.Ingress = r.transport+familyOf(addr), netip.AddrPortFrom(addr, r.port), rungs[0]
-		g, note, err := choose(ctx, rungs, lo, addr, rehearse)
-		if err == nil {
-			p.gate, p.Ingress, p.Err = g, g.rung, note
-			continue
-		}
-		if op, ok := err.(*net.OpError); ok { // of a throwaway socket
-			err = op.Err
-		}
-		p.Err = &net.OpError{Op: "listen", Net: p.Network, Addr: p.netAddr(), Err: err}
-		if errors.Is(err, errors.ErrUnsupported) || !syserr.Missing(err) {
-			return nil, p.Err
-		}
-		p.missing = true
-	}
-	return places, nil
+	return files, nil
 }
 
-// bindAll binds the addresses of r with open. What this machine does not have is
-// left out, and stands in the bindings with its error. If bindAll fails, nothing
-// is left open.
-func bindAll[S sock](ctx context.Context, lc *ListenConfig, r request, rehearse rehearsal,
+// bindAll binds the addresses of r with open, each of which is proved with try.
+// An address that this machine does not have is left out, and stands in the
+// bindings with its error. If bindAll fails, nothing is left open.
+func bindAll[S socket](ctx context.Context, lc *ListenConfig, r request, try trial,
 	open func(gate, netip.AddrPort) (S, error),
-) (socks []S, bindings []Binding, err error) {
-	places, err := lc.plan(ctx, r, rehearse)
+) (all sockets[S], err error) {
+	modes, err := lc.Ingress.modes()
 	if err != nil {
-		return nil, nil, err
+		return all, err
 	}
-	for try := range portTries {
-		reserve := try%2 == 0 // not always: a Control may turn SO_REUSEADDR off, which it relies on
-		socks, bindings, err = bindOnce(r, places, reserve, open)
+	p, err := newProver(modes, try)
+	if err != nil {
+		return all, err
+	}
+	done := false
+	defer func() { // also if a Control panics
+		if !done {
+			_ = sockets[S]{self: p.self}.close() // the first error is the one to report
+		}
+	}()
+	planned, err := p.plan(ctx, modes, r)
+	if err != nil {
+		return all, err
+	}
+	for attempt := range portAttempts {
+		reserve := attempt%2 == 0 // not always: a Control may turn SO_REUSEADDR off, which it relies on
+		all, err = bindOnce(r, planned, reserve, open)
 		if !syserr.InUse(err) || r.port != 0 || len(r.addrs) == 1 {
 			break
 		}
 	}
 	if err != nil {
-		return nil, nil, err
+		return sockets[S]{}, err
 	}
-	var lacking error
-	for _, b := range bindings {
-		switch {
-		case b.bound:
-		case lacking == nil:
-			lacking = b.Err
-		default:
-			lacking = fmt.Errorf("%w; %w", lacking, b.Err)
+	var missing error
+	for _, b := range all.bindings {
+		if !b.bound {
+			missing = joined(missing, b.Err)
 		}
 	}
-	if len(socks) == 0 || lc.RequireBoth && lacking != nil {
-		_ = closeAll(socks) // the first error is the one to report
-		return nil, nil, lacking
+	if len(all.socks) == 0 || lc.RequireBoth && missing != nil {
+		_ = all.close() // the first error is the one to report
+		return sockets[S]{}, missing
 	}
-	return socks, bindings, nil
+	all.self, done = p.self, true
+	return all, nil
 }
 
-// bindOnce binds the places on one port, which is any if r has none; reserve
-// is to ask ReservePort for it.
-func bindOnce[S sock](r request, places []place, reserve bool, open func(gate, netip.AddrPort) (S, error),
-) (socks []S, bindings []Binding, err error) {
+// bindOnce binds what is planned on one port, which is any if r has none;
+// reserve is to ask ReservePort for it.
+func bindOnce[S socket](r request, planned []plannedBinding, reserve bool, open func(gate, netip.AddrPort) (S, error),
+) (all sockets[S], err error) {
 	done := false
 	defer func() { // also if a Control panics
 		if !done {
-			_ = closeAll(socks) // the first error is the one to report
+			_ = all.close() // the first error is the one to report
 		}
 	}()
 	port := r.port
-	if reserve && port == 0 && r.transport == "tcp" && len(places) > 1 {
+	if reserve && port == 0 && r.transport == transportTCP && len(planned) > 1 {
 		var release func()
 		port, release = sockctl.ReservePort()
 		defer release()
 	}
-	for _, p := range places {
+	for _, p := range planned {
 		b := p.Binding
 		if !p.missing {
 			s, err := open(p.gate, netip.AddrPortFrom(b.Addr.Addr(), port))
 			switch {
 			case err == nil:
-				socks = append(socks, s)
+				all.socks = append(all.socks, s)
 				b.Addr, b.bound = s.addrPort(), true
 				port = b.Addr.Port()
 			case syserr.Missing(err):
 				b.Err = err
 			default:
-				return socks, nil, err
+				return all, err
 			}
 		}
-		bindings = append(bindings, b)
+		all.bindings = append(all.bindings, b)
 	}
 	done = true
-	return socks, bindings, nil
-}
-
-// closeAll closes the sockets and returns the first error.
-func closeAll[S sock](socks []S) (err error) {
-	for _, s := range socks {
-		err = cmp.Or(err, s.Close())
-	}
-	return err
-}
-
-// boundTo returns the addresses of the bindings that are bound.
-func boundTo(bindings []Binding) []netip.AddrPort {
-	var addrs []netip.AddrPort
-	for _, b := range bindings {
-		if b.bound {
-			addrs = append(addrs, b.Addr)
-		}
-	}
-	return addrs
+	return all, nil
 }
 
 // listenError gives err the form of an error of net.Listen: its Net is the

@@ -132,7 +132,7 @@ var refusedTable = []struct{ network, address string }{
 	// nil IPs, as they print
 	{"tcp", "<nil>:80"}, {"tcp", "invalid IP:80"},
 	// without a port
-	{"tcp", "0.0.0.0"}, {"tcp", "::"}, {"tcp", "[::]"}, {"tcp", "*"}, {"tcp", "invalid AddrPort"}, {"tcp", "192.0.2.1"}, {"tcp", "80"},
+	{"tcp", "0.0.0.0"}, {"tcp", "::"}, {"tcp", "[::]"}, {"tcp", "*"}, {"tcp", "invalid AddrPort"}, {"tcp", "192.0.2.1"},
 	// other addresses
 	{"tcp", "192.0.2.1:80"}, {"tcp", "126.255.255.255:80"}, {"tcp", "128.0.0.0:80"}, {"tcp", "[::2]:80"}, {"tcp", "[fe80::1%lo]:80"},
 	{"tcp", "169.254.169.254:80"}, {"tcp", "[2001:db8::1]:80"}, {"tcp", "255.255.255.255:80"},

@@ -53,17 +53,17 @@ func Diagnose(ctx context.Context) (*Report, error) {
 	trip, cancel := context.WithTimeout(ctx, tripTime)
 	defer cancel()
 	for _, f := range []*FamilyReport{&r.IPv4, &r.IPv6} {
-		wg.Go(func() { f.Bind, f.TCP = try(trip, f.Addr, rehearseTCP(false)) })
+		wg.Go(func() { f.Bind, f.TCP = try(trip, f.Addr, tryTCP) })
 		wg.Go(func() {
 			var arrived Outcome
-			if f.UDP, arrived = try(trip, f.Addr, rehearseUDP); f.UDP.OK() {
+			if f.UDP, arrived = try(trip, f.Addr, tryUDP); f.UDP.OK() {
 				f.UDP = arrived
 			}
 		})
 	}
 	for i := range r.Range {
 		s := &r.Range[i]
-		wg.Go(func() { s.Bind, s.Connect = try(trip, s.Addr, rehearseTCP(false)) })
+		wg.Go(func() { s.Bind, s.Connect = try(trip, s.Addr, tryTCP) })
 	}
 	var resolveErr error
 	wg.Go(func() {
@@ -144,14 +144,11 @@ func wireReport(e netif.Exposure) WireReport {
 	return w
 }
 
-// try binds a socket of its own to addr, of the given transport,
-// and sends something through it.
-func try(ctx context.Context, addr netip.Addr, transport rehearsal) (bind, trip Outcome) {
-	bind.Tried = true
-	do, err := transport(ctx, gate{rung: IngressAny}, addr)
-	if err != nil {
-		bind.Err = err
-		return bind, trip
+// try binds a temporary socket to addr and sends something through it.
+func try(ctx context.Context, addr netip.Addr, t trial) (bind, trip Outcome) {
+	bound, err := t(ctx, gate{ingress: IngressAny, addr: addr, temporary: true})
+	if !bound {
+		return Outcome{Tried: true, Err: err}, Outcome{}
 	}
-	return bind, Outcome{Tried: true, Err: do()}
+	return Outcome{Tried: true}, Outcome{Tried: true, Err: err}
 }

@@ -302,9 +302,9 @@ func ExampleListen_refused() {
 		fmt.Println(errors.Is(err, loopback.ErrNotLoopback), err)
 	}
 	// Output:
-	// true listen tcp: "0.0.0.0:8080": loopback: not a loopback address: it means every interface
-	// true listen tcp: "[::]:8080": loopback: not a loopback address: it means every interface
-	// true listen tcp: "192.0.2.1:8080": loopback: not a loopback address: it is outside 127.0.0.0/8 and not ::1
+	// true listen tcp: "0.0.0.0:8080": loopback: not a loopback address: the address means every interface
+	// true listen tcp: "[::]:8080": loopback: not a loopback address: the address means every interface
+	// true listen tcp: "192.0.2.1:8080": loopback: not a loopback address: the address is outside 127.0.0.0/8 and not ::1
 	// true listen tcp: "example.com:8080": loopback: not a loopback address: the host is neither a loopback address nor localhost
 }
 

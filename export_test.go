@@ -15,14 +15,14 @@ import (
 // Confirm judges a new socket by what getsockname gave.
 func Confirm(got, want netip.AddrPort) error { return confirm(nil, got, want, nil) }
 
-// Trip makes the proof of IngressRemote on a socket that is not a throwaway
-// one: a *net.TCPListener or a *net.UDPConn.
+// Trip makes the round trip of a proof of IngressRemote on a socket that is not
+// a temporary one: a *net.TCPListener or a *net.UDPConn.
 func Trip(ctx context.Context, c any) error {
-	g := gate{rung: IngressRemote}
+	g := gate{ingress: IngressRemote}
 	if ln, ok := c.(*net.TCPListener); ok {
-		return tripTCP(ctx, tcpSock{ln, g})
+		return connectTo(ctx, tcpSock{TCPListener: ln, gate: g})
 	}
-	return tripUDP(ctx, packetSock{c.(*net.UDPConn), g})
+	return sendTo(ctx, packetSock{UDPConn: c.(*net.UDPConn), gate: g})
 }
 
 // NumFree is the number of addresses that For and Acquire choose from.

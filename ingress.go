@@ -5,68 +5,72 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"syscall"
 
+	"example.com/loopback/internal/enum"
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/sockctl"
 )
 
-// Ingress is how a socket that is bound to a loopback address keeps out what
-// comes over the wire. The binding alone is enough on an ordinary machine;
-// routing can be set so that it is not: route_localnet, addresses of
-// 127.0.0.0/8 used on a link, a port redirection into 127.0.0.0/8.
+// Ingress is how a socket that is bound to a loopback address keeps other
+// machines out. On an ordinary machine the address is enough. Routing can be
+// set so that it is not: by the kernel parameter route_localnet, by addresses
+// of 127.0.0.0/8 on a link, by a packet filter that redirects a port to
+// 127.0.0.0/8 or ::1.
+//
+// Local clients are served under IngressAuto, IngressDevice and IngressCheck
+// whatever address of this machine they have. A client may be bound to another
+// address than a loopback one, and a packet filter that masquerades gives it
+// one.
 //
 // The zero value is IngressAuto.
 type Ingress uint8
 
 const (
-	// IngressAuto takes the first of Device, Check and Remote that serves a
-	// client of this machine.
+	// IngressAuto takes the first of IngressDevice, IngressCheck and
+	// IngressRemote that serves a client of this machine.
 	IngressAuto Ingress = iota
 
 	// IngressDevice binds the socket to the loopback interface
-	// (SO_BINDTODEVICE): the kernel delivers nothing that came in elsewhere.
-	// Remote addresses are checked as well. Linux.
+	// (SO_BINDTODEVICE), so that the kernel delivers nothing that came in by
+	// another. Remote addresses that are not this machine's own are refused as
+	// well. Linux answers no IPv6 client that is bound to an address of another
+	// interface. It needs Linux.
 	IngressDevice
 
 	// IngressCheck asks of every connection and datagram which interface it
 	// came in by, and refuses all but the loopback interface. Remote addresses
-	// are checked as well. Linux.
+	// that are not this machine's own are refused as well. It needs Linux.
 	IngressCheck
 
-	// IngressRemote refuses remote addresses that are not loopback, those of
-	// this machine too, which a client has if it binds to one. Where routing
-	// lets the wire in, it stops neither a neighbour that has an address of
-	// 127.0.0.0/8 nor a datagram with a forged one.
+	// IngressRemote refuses remote addresses that are not loopback, this
+	// machine's own among them. Where routing lets other machines in, it stops
+	// neither a machine that has an address of 127.0.0.0/8 nor a datagram with
+	// a forged one.
 	IngressRemote
 
-	// IngressAny refuses nobody.
+	// IngressAny refuses nothing.
 	IngressAny
 )
 
-// String returns the name of the rung: auto, device, check, remote or any.
-func (i Ingress) String() string {
-	switch i {
-	case IngressAuto:
-		return "auto"
-	case IngressDevice:
-		return "device"
-	case IngressCheck:
-		return "check"
-	case IngressRemote:
-		return "remote"
-	case IngressAny:
-		return "any"
-	}
-	return "Ingress(" + strconv.Itoa(int(i)) + ")"
+var ingressNames = []string{
+	IngressAuto: "auto", IngressDevice: "device", IngressCheck: "check", IngressRemote: "remote", IngressAny: "any",
 }
 
-// MarshalText returns the String of the rung. The error is always nil.
+// String returns the name of the mode: auto, device, check, remote or any.
+func (i Ingress) String() string { return enum.Text(i, "Ingress", ingressNames) }
+
+// MarshalText returns the String of the mode. The error is always nil.
 func (i Ingress) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 
-// rungs returns what a new socket tries, strongest first.
-func (i Ingress) rungs() ([]Ingress, error) {
+// UnmarshalText sets the mode to the one that text names. Any other text is an
+// error, and the mode stays as it is.
+func (i *Ingress) UnmarshalText(text []byte) error {
+	return enum.Parse(i, text, "Ingress", ingressNames)
+}
+
+// modes returns the modes that i stands for, the strongest first.
+func (i Ingress) modes() ([]Ingress, error) {
 	switch {
 	case i == IngressAuto:
 		return []Ingress{IngressDevice, IngressCheck, IngressRemote}, nil
@@ -76,59 +80,124 @@ func (i Ingress) rungs() ([]Ingress, error) {
 	return []Ingress{i}, nil
 }
 
-// A gate enforces one rung on one socket.
+// A gate enforces one mode on one socket.
 type gate struct {
-	rung    Ingress
-	loop    netif.Loopback
-	addr    netip.Addr // of the socket
-	forTrip bool       // the socket is a throwaway one of a rehearsal
+	ingress   Ingress // never IngressAuto
+	loopback  netif.Loopback
+	addr      netip.Addr  // that the socket is bound to
+	self      *netif.Self // nil where this machine's addresses cannot be asked for
+	temporary bool        // the socket is one of a proof
 }
 
-// admitAddr checks a remote address, as every rung but IngressAny does.
-func (g gate) admitAddr(addr netip.Addr) error {
-	if g.rung != IngressAny && !Is(addr) {
-		return fmt.Errorf("%w: the remote address is not loopback", ErrRefused)
-	}
-	return nil
-}
-
-// admitIndex checks the index of the interface that something came in by.
-func (g gate) admitIndex(index int) error {
-	if index != g.loop.Index || index == 0 {
-		return fmt.Errorf("%w: it came in by interface %d, not by %s", ErrRefused, index, g.loop.Name)
-	}
-	return nil
-}
-
-// admitConn checks an accepted connection.
-func (g gate) admitConn(c *net.TCPConn) error {
-	if g.rung == IngressAny {
-		return nil
-	}
-	if err := g.admitAddr(c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()); err != nil || g.rung != IngressCheck {
-		return err
-	}
-	index, err := sockctl.ConnInterface(c, g.addr)
-	if err != nil {
-		return fmt.Errorf("%w: the interface it came in by is unknown: %w", ErrRefused, err)
-	}
-	return g.admitIndex(index)
-}
-
-// set prepares a socket, not yet bound, for the rung.
-func (g gate) set(c syscall.RawConn, datagram bool) error {
-	if g.forTrip && !datagram { // nobody comes back to its port
+// prepare sets on a socket, not yet bound, what the mode needs.
+func (g gate) prepare(c syscall.RawConn, t transport) error {
+	if g.temporary && t == transportTCP {
 		if err := sockctl.NoReuse(c); err != nil {
 			return err
 		}
 	}
 	switch {
-	case g.rung == IngressDevice:
-		return sockctl.BindToDevice(c, g.loop.Name)
-	case g.rung == IngressCheck && datagram:
+	case g.ingress == IngressDevice:
+		return sockctl.BindToDevice(c, g.loopback.Name)
+	case g.ingress == IngressCheck && t == transportUDP:
 		return sockctl.ReportInterface(c, g.addr)
-	case g.rung == IngressCheck && sockctl.ControlSize == 0: // found out before anything is accepted
-		return errors.ErrUnsupported
+	case g.ingress == IngressCheck && sockctl.ControlSize == 0:
+		return errors.ErrUnsupported // rather than refuse every connection
 	}
 	return nil
+}
+
+// A transport is the kind of network that a socket is of.
+type transport string
+
+const (
+	transportTCP transport = "tcp"
+	transportUDP transport = "udp"
+)
+
+// network returns the network that addr belongs to: "tcp4", "tcp6", "udp4" or
+// "udp6".
+func (t transport) network(addr netip.Addr) string {
+	if addr.Is6() {
+		return string(t) + "6"
+	}
+	return string(t) + "4"
+}
+
+// admitConn returns nil if an accepted connection is let in, and else an error
+// that wraps ErrRefused.
+func (g gate) admitConn(c *net.TCPConn) error {
+	if g.ingress == IngressCheck {
+		index, err := sockctl.ConnInterface(c, g.addr)
+		if err != nil {
+			return fmt.Errorf("%w: the interface it came in by is unknown: %w", ErrRefused, err)
+		}
+		if err := g.admitInterface(index); err != nil {
+			return err
+		}
+	}
+	remote, _ := c.RemoteAddr().(*net.TCPAddr) // nil if getpeername failed
+	return g.admitAddr(remote.AddrPort().Addr())
+}
+
+// admitDatagram does the same for a datagram with its control messages.
+func (g gate) admitDatagram(remote netip.Addr, control []byte) error {
+	if g.ingress == IngressCheck {
+		if err := g.admitInterface(sockctl.DatagramInterface(control)); err != nil {
+			return err
+		}
+	}
+	return g.admitAddr(remote)
+}
+
+// admitInterface judges the index of the interface that something came in by.
+func (g gate) admitInterface(index int) error {
+	if index != g.loopback.Index || index == 0 {
+		return fmt.Errorf("%w: it came in by interface %d, not by %s", ErrRefused, index, g.loopback.Name)
+	}
+	return nil
+}
+
+// admitAddr judges a remote address. IngressDevice and IngressCheck vouch for
+// the interface, so that an address of this machine is one that it has given
+// to a local client.
+func (g gate) admitAddr(remote netip.Addr) error {
+	switch {
+	case g.ingress == IngressAny || Is(remote):
+		return nil
+	case !g.vouches():
+		return fmt.Errorf("%w: the remote address is not loopback", ErrRefused)
+	}
+	own, err := g.own(remote)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: the remote address is not loopback, and may not be this machine's own: %w", ErrRefused, err)
+	case !own:
+		return fmt.Errorf("%w: the remote address is neither loopback nor this machine's own", ErrRefused)
+	}
+	return nil
+}
+
+// mayReach reports whether a datagram to addr stays on this machine.
+func (g gate) mayReach(addr netip.Addr) bool {
+	if Is(addr) || !g.vouches() {
+		return Is(addr)
+	}
+	own, err := g.own(addr)
+	return err == nil && own
+}
+
+// own reports whether addr is one of this machine's. The unspecified address is
+// none, though routes lead it here.
+func (g gate) own(addr netip.Addr) (bool, error) {
+	if addr = addr.Unmap(); addr.IsUnspecified() {
+		return false, nil
+	}
+	return g.self.IsLocal(addr)
+}
+
+// vouches reports whether what the gate lets in came in by the loopback
+// interface, and this machine's addresses can be asked for.
+func (g gate) vouches() bool {
+	return (g.ingress == IngressDevice || g.ingress == IngressCheck) && g.self != nil
 }

@@ -142,6 +142,18 @@ func (s *stage) serve(t *testing.T, ingress loopback.Ingress) (*service, error) 
 		sv.close()
 		return nil, err
 	}
+	sv.run()
+	return sv, nil
+}
+
+// newService starts a service of ln and pc.
+func newService(ln *loopback.Listener, pc *loopback.PacketConn) *service {
+	sv := &service{tcp: ln, udp: pc, events: make(chan string, 100)}
+	sv.run()
+	return sv
+}
+
+func (sv *service) run() {
 	go func() {
 		for {
 			c, err := sv.tcp.Accept()
@@ -164,7 +176,6 @@ func (s *stage) serve(t *testing.T, ingress loopback.Ingress) (*service, error) 
 			sv.udp.WriteToUDPAddrPort([]byte("served"), from)
 		}
 	}()
-	return sv, nil
 }
 
 func (sv *service) close() {
@@ -349,6 +360,25 @@ func TestIngress(t *testing.T) {
 			attacks: []attack{
 				{"udp", "127.0.0.5", "127.0.0.1", "127.0.0.1", remoteToo},
 				{"tcp", "127.0.0.5", "127.0.0.1", "127.0.0.1", nobody}, // the answer stays on the host
+			},
+		},
+		{
+			name: "a spoofed address of the host",
+			setup: func(t *testing.T, s *stage) {
+				s.aim(t)
+				s.host.routeLocalnet(t, "wire")
+				s.host.sysctl(t, "net/ipv4/conf/wire/accept_local", "1")
+				s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo")
+				s.outside.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "wire")
+				s.outside.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "wire", "nodad")
+				s.rewrite(t, "ip daddr set 127.0.0.1", "ip6 daddr set ::1")
+			},
+			attacks: []attack{
+				{"udp", "203.0.113.5", "127.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "203.0.113.5", "10.0.0.1", "127.0.0.1", anyOnly},
+				{"udp", "fd05::5", "fd00::1", "::1", anyOnly},
+				{"tcp", "203.0.113.5", "127.0.0.1", "127.0.0.1", nobody}, // the answer stays on the host
 			},
 		},
 		{
@@ -569,6 +599,134 @@ func TestIngress(t *testing.T) {
 				}
 				sv.close()
 			}
+		})
+	}
+}
+
+// A service of adopted sockets, to which Adopt and AdoptPacket set nothing.
+func (s *stage) adopted(t *testing.T, ingress loopback.Ingress) (*loopback.Listener, *loopback.PacketConn, error) {
+	t.Helper()
+	lc := &loopback.ListenConfig{Ingress: ingress}
+	var lns []net.Listener
+	var pcs []net.PacketConn
+	var ln *loopback.Listener
+	var pc *loopback.PacketConn
+	var err error
+	s.host.do(func() {
+		for _, spec := range []socketSpec{
+			{family: v4, typ: stream, bind: service4, options: options(reuseaddr), listen: true},
+			{family: v6, typ: stream, bind: service6, options: options(only6, reuseaddr), listen: true},
+			{family: v4, typ: dgram, bind: service4, options: options(pktinfo4)},
+			{family: v6, typ: dgram, bind: service6, options: options(only6, pktinfo6)},
+		} {
+			var fd int
+			if fd, err = spec.open(); err != nil {
+				return
+			}
+			f := os.NewFile(uintptr(fd), "given")
+			defer f.Close()
+			if spec.listen {
+				var given net.Listener
+				if given, err = net.FileListener(f); err == nil {
+					lns = append(lns, given)
+				}
+			} else {
+				var given net.PacketConn
+				if given, err = net.FilePacketConn(f); err == nil {
+					pcs = append(pcs, given)
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+		if ln, err = lc.Adopt(lns...); err == nil {
+			if pc, err = lc.AdoptPacket(pcs...); err != nil {
+				ln.Close()
+			}
+		}
+	})
+	if err != nil {
+		for _, given := range lns {
+			given.Close()
+		}
+		for _, given := range pcs {
+			given.Close()
+		}
+	}
+	return ln, pc, err
+}
+
+// Local clients are served whatever address of the host they have: one that a
+// packet filter gave them, or one that they are bound to. What comes in by the
+// loopback interface from no address of the host is refused.
+func TestIngressServesLocalClients(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	needNFT(t)
+	for _, tt := range []struct {
+		name     string
+		rule     string            // of postrouting, in both families
+		from     map[string]string // what clients bind to, by the address of the service
+		foreign  bool              // they are to be refused
+		noRemote bool              // IngressRemote serves nothing
+	}{
+		{name: "masquerade without an interface", rule: "masquerade", noRemote: true},
+		{name: "masquerade on lo", rule: "oifname lo ip saddr 127.0.0.0/8 masquerade; oifname lo ip6 saddr ::1 masquerade", noRemote: true},
+		{name: "bound to an address of the wire", from: map[string]string{"127.0.0.1": "10.0.0.1", "::1": "fd00::1"}},
+		{name: "bound to an address of lo", from: map[string]string{"127.0.0.1": "203.0.113.5", "::1": "fd05::5"}},
+		{name: "with a foreign address", rule: "ip saddr 203.0.113.5 snat ip to 203.0.113.9; ip6 saddr fd05::5 snat ip6 to fd05::9",
+			from: map[string]string{"127.0.0.1": "203.0.113.5", "::1": "fd05::5"}, foreign: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStage(t)
+			s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+			s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo")
+			s.host.run(t, "ip", "route", "add", "203.0.113.9", "dev", "lo")
+			s.host.run(t, "ip", "route", "add", "fd05::9", "dev", "lo")
+			if tt.rule != "" {
+				s.host.run(t, "nft", "table inet nat { chain post { type nat hook postrouting priority 100; "+tt.rule+"; }; }")
+			}
+			check := func(sv *service, ingress loopback.Ingress) {
+				t.Helper()
+				for network, bindings := range map[string][]loopback.Binding{"tcp": sv.tcp.Bindings(), "udp": sv.udp.Bindings()} {
+					for _, b := range bindings {
+						at := b.Addr.Addr().String()
+						assert.NoError(t, b.Err, "%v", b)
+						var got string
+						var err error
+						s.host.do(func() { got, err = call(network, tt.from[at], b.Addr.String(), "local", 500*time.Millisecond) })
+						if tt.foreign || at == "::1" && tt.from[at] == "fd00::1" && b.Ingress == loopback.IngressDevice { // see IngressDevice
+							assert.Error(t, err, "%v %v", ingress, b)
+							assert.Empty(t, got)
+							continue
+						}
+						assert.NoError(t, err, "%v %v", ingress, b)
+						assert.Equal(t, "served", got, "%v %v", ingress, b)
+					}
+				}
+			}
+			for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressDevice, loopback.IngressCheck} {
+				sv, err := s.serve(t, ingress)
+				require.NoError(t, err, "%v", ingress)
+				check(sv, ingress)
+				sv.close()
+			}
+			for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck} {
+				ln, pc, err := s.adopted(t, ingress)
+				require.NoError(t, err, "%v", ingress)
+				sv := newService(ln, pc)
+				check(sv, ingress)
+				sv.close()
+			}
+			sv, err := s.serve(t, loopback.IngressRemote)
+			if tt.noRemote {
+				require.ErrorIs(t, err, errors.ErrUnsupported)
+				return
+			}
+			require.NoError(t, err)
+			sv.close()
 		})
 	}
 }

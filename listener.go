@@ -1,8 +1,10 @@
 package loopback
 
 import (
+	"context"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -11,23 +13,74 @@ import (
 	"example.com/loopback/internal/syserr"
 )
 
+// Listen announces on loopback addresses of this machine, and on no other
+// address. The network is "tcp", "tcp4" or "tcp6". The address is a host and a
+// port as for [net.Listen], with one of these hosts:
+//
+//   - no host, or localhost (see [IsName]), means 127.0.0.1 and ::1 on one port.
+//     No resolver is asked. A family that this machine does not have is left
+//     out, and [Listener.Bindings] says so. A port in use in either family is an
+//     error.
+//   - an address for which [Is] is true means that address. A mapped address is
+//     its IPv4 address, and a zone is dropped. 127.255.255.255 is refused, as
+//     nothing can connect to it.
+//
+// Every other host and every other network is an error that wraps
+// [ErrNotLoopback]. Mind that ":8080" and "" mean every interface in package
+// net, and both loopback addresses here.
+//
+// Every error is a [*net.OpError]. Listen is [ListenConfig.Listen] without
+// options.
+func Listen(network, address string) (*Listener, error) {
+	return new(ListenConfig).Listen(context.Background(), network, address)
+}
+
+// Listen announces as the function [Listen] does, with the options of lc. The
+// context bounds the call, not the listener.
+func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (*Listener, error) {
+	l, err := lc.listen(ctx, network, address)
+	if err != nil {
+		return nil, listenError(network, err)
+	}
+	return l, nil
+}
+
+func (lc *ListenConfig) listen(ctx context.Context, network, address string) (*Listener, error) {
+	r, err := lc.parse(ctx, transportTCP, network, address)
+	if err != nil {
+		return nil, err
+	}
+	all, err := bindAll(ctx, lc, r, tryTCP,
+		func(g gate, at netip.AddrPort) (tcpSock, error) { return listenTCP(ctx, g, at, singlePath(lc.Control)) })
+	if err != nil {
+		return nil, err
+	}
+	l, err := newListener(all, lc.OnReject)
+	if err != nil {
+		_ = all.close() // the first error is the one to report
+		return nil, err
+	}
+	return l, nil
+}
+
 // A Listener accepts TCP connections on one or several loopback addresses as
-// if they were one. It comes from Listen or Adopt; the zero value is of no use.
-// Its methods may be called from several goroutines.
+// if they were one. It comes from Listen or Adopt; the zero value cannot be
+// used. Its methods may be called from several goroutines.
 type Listener struct {
-	socks    []tcpSock
-	bindings []Binding
+	all      sockets[tcpSock]
 	merged   *merge.Receiver // if there are several
 	onReject func(error)
 	closed   atomic.Bool
 }
 
-// newListener makes one listener of socks, and nothing on an error.
-func newListener(socks []tcpSock, bindings []Binding, onReject func(error)) (*Listener, error) {
-	l := &Listener{socks: socks, bindings: bindings, onReject: onReject}
-	if len(socks) > 1 {
-		conns := make([]merge.Source, len(socks))
-		for i, s := range socks {
+var _ net.Listener = (*Listener)(nil)
+
+// newListener makes one listener of all. On an error all stays open.
+func newListener(all sockets[tcpSock], onReject func(error)) (*Listener, error) {
+	l := &Listener{all: all, onReject: onReject}
+	if len(all.socks) > 1 {
+		conns := make([]merge.Source, len(all.socks))
+		for i, s := range all.socks {
 			conns[i] = merge.Source{Conn: s, SetReadDeadline: s.SetDeadline}
 		}
 		var err error
@@ -40,12 +93,12 @@ func newListener(socks []tcpSock, bindings []Binding, onReject func(error)) (*Li
 
 // receive accepts from one socket.
 func (l *Listener) receive(i int, _ []byte) merge.Result {
-	c, err := l.socks[i].AcceptTCP()
+	c, err := l.all.socks[i].AcceptTCP()
 	return merge.Result{Source: i, Conn: c, Err: err}
 }
 
-// Accept waits for the next connection that is let in; it is a [*net.TCPConn].
-// See [Listener.AcceptTCP].
+// Accept waits for the next connection that is let in, as
+// [Listener.AcceptTCP] does. The connection is a [*net.TCPConn].
 func (l *Listener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	if err != nil {
@@ -54,15 +107,15 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// AcceptTCP waits for the next connection that is let in. One that is refused
-// is reset, and does not end the wait; neither does a connection that failed
-// before it was accepted. A lack of descriptors or memory is returned, with
-// Temporary true; after Close it is an error that wraps [net.ErrClosed].
+// AcceptTCP waits for the next connection that is let in. A connection that is
+// refused is reset and does not end the wait. Neither does one that failed
+// before it was accepted. A lack of descriptors or memory is returned as an
+// error whose Temporary is true. After Close the error wraps [net.ErrClosed].
 //
 // Several goroutines may wait. On Linux a connection is taken from the
 // kernel's queue only for a call that returns it. Elsewhere a listener on
 // several addresses may take one more from each address than was asked for,
-// keeping it for the next call.
+// and keeps it for the next call.
 func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 	for {
 		var r merge.Result
@@ -73,7 +126,7 @@ func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 		}
 		switch {
 		case r.Err == nil:
-			refusal := l.socks[r.Source].gate.admitConn(r.Conn)
+			refusal := l.all.socks[r.Source].gate.admitConn(r.Conn)
 			if refusal == nil {
 				return r.Conn, nil
 			}
@@ -96,31 +149,44 @@ func (l *Listener) reject(c *net.TCPConn, refusal error) {
 }
 
 // Addr returns the first of AddrPorts, a [*net.TCPAddr].
-func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.socks[0].addrPort()) } // not a mapped one
+func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.all.addrPorts()[0]) }
 
-// AddrPorts returns what is bound: 127.0.0.1 before ::1, or in the order that
-// was given to Adopt.
-func (l *Listener) AddrPorts() []netip.AddrPort { return boundTo(l.bindings) }
+// AddrPorts returns the addresses that are bound: 127.0.0.1 before ::1, or in
+// the order that was given to Adopt.
+func (l *Listener) AddrPorts() []netip.AddrPort { return l.all.addrPorts() }
 
-// Port returns the port of Addr; all sockets of a listener have it, unless
-// they came from Adopt.
-func (l *Listener) Port() uint16 { return boundTo(l.bindings)[0].Port() }
+// Port returns the port of Addr. All addresses have the same port, unless they
+// came from Adopt.
+func (l *Listener) Port() uint16 { return l.all.addrPorts()[0].Port() }
 
-// URL returns the address as the start of a URL, "http://127.0.0.1:8080" for
-// the scheme "http". It has the address of Addr, which needs no resolver, and
-// no final slash.
+// URL returns the start of a URL with the given scheme, such as
+// "http://127.0.0.1:8080" for "http". It has the address of Addr, which needs no
+// resolver, and no final slash.
 func (l *Listener) URL(scheme string) string {
-	return scheme + "://" + boundTo(l.bindings)[0].String()
+	return scheme + "://" + l.all.addrPorts()[0].String()
 }
 
-// Bindings returns what was bound and how the wire is kept out, and what was
-// to be bound but is not, and why.
-func (l *Listener) Bindings() []Binding { return slices.Clone(l.bindings) }
+// Bindings returns what was bound and how other machines are kept out, and
+// what was to be bound but is not, and why.
+func (l *Listener) Bindings() []Binding { return slices.Clone(l.all.bindings) }
+
+// Files returns duplicates of the sockets, in the order of AddrPorts, for
+// another process that adopts them: see [ListenConfig.Adopt]. The caller closes
+// them. Closing them does not affect the Listener, and closing the Listener
+// does not affect them. Connections that wait are accepted by whichever process
+// accepts first. On Windows, js and wasip1 it is an error.
+func (l *Listener) Files() ([]*os.File, error) {
+	files, err := l.all.files()
+	if err != nil {
+		return nil, l.opError("file", err)
+	}
+	return files, nil
+}
 
 // SetDeadline sets the time after which Accept fails with an error whose
-// Timeout is true; the zero Time is none.
+// Timeout is true. The zero Time means no deadline.
 func (l *Listener) SetDeadline(t time.Time) error {
-	setDeadline := l.socks[0].SetDeadline
+	setDeadline := l.all.socks[0].SetDeadline
 	if l.merged != nil {
 		setDeadline = l.merged.SetDeadline
 	}
@@ -130,28 +196,27 @@ func (l *Listener) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// Close stops listening on all addresses. Calls of Accept return; a
-// connection not yet accepted is reset. A second Close is an error that wraps
-// [net.ErrClosed].
+// Close stops listening on all addresses. Calls of Accept return, and a
+// connection that was not accepted is reset, unless another process has the
+// socket too. A second Close is an error that wraps [net.ErrClosed].
 func (l *Listener) Close() error {
 	if l.closed.Swap(true) {
 		return l.opError("close", net.ErrClosed)
 	}
-	err := closeAll(l.socks) // first: a receive that waits on one ends
+	err := l.all.close() // first: a receive that waits on one ends
 	if l.merged != nil {
 		l.merged.Close()
 	}
-	return err
+	if err != nil {
+		return opError(net.OpError{Op: "close", Net: "tcp", Addr: l.Addr()}, err)
+	}
+	return nil
 }
 
-// opError gives err, which came from some socket or none, the form it has in
-// package net.
+// opError returns err, which came from some socket or none, as one of l.
 func (l *Listener) opError(op string, err error) error {
 	if l.closed.Load() {
 		err = net.ErrClosed
 	}
-	if _, ok := err.(*net.OpError); ok {
-		return err
-	}
-	return &net.OpError{Op: op, Net: "tcp", Addr: l.Addr(), Err: err}
+	return opError(net.OpError{Op: op, Net: "tcp", Addr: l.Addr()}, err)
 }

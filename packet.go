@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -14,20 +15,62 @@ import (
 	"example.com/loopback/internal/merge"
 )
 
-// ListenPacket announces on loopback addresses for datagrams: the network is
-// "udp", "udp4" or "udp6", the address is read as by [Listen].
+// ListenPacket announces for datagrams on loopback addresses of this machine,
+// and on no other address. The network is "udp", "udp4" or "udp6". The address
+// is a host and a port as for [net.ListenPacket], with one of these hosts:
+//
+//   - no host, or localhost (see [IsName]), means 127.0.0.1 and ::1 on one port.
+//     No resolver is asked. A family that this machine does not have is left
+//     out, and [PacketConn.Bindings] says so. A port in use in either family is
+//     an error.
+//   - an address for which [Is] is true means that address. A mapped address is
+//     its IPv4 address, and a zone is dropped. 127.255.255.255 is refused.
+//
+// Every other host and every other network is an error that wraps
+// [ErrNotLoopback]. Mind that ":5353" and "" mean every interface in package
+// net, and both loopback addresses here.
+//
+// Every error is a [*net.OpError]. ListenPacket is
+// [ListenConfig.ListenPacket] without options.
 func ListenPacket(network, address string) (*PacketConn, error) {
 	return new(ListenConfig).ListenPacket(context.Background(), network, address)
+}
+
+// ListenPacket announces as the function [ListenPacket] does, with the options
+// of lc. The context bounds the call, not the connection.
+func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address string) (*PacketConn, error) {
+	c, err := lc.listenPacket(ctx, network, address)
+	if err != nil {
+		return nil, listenError(network, err)
+	}
+	return c, nil
+}
+
+func (lc *ListenConfig) listenPacket(ctx context.Context, network, address string) (*PacketConn, error) {
+	r, err := lc.parse(ctx, transportUDP, network, address)
+	if err != nil {
+		return nil, err
+	}
+	all, err := bindAll(ctx, lc, r, tryUDP,
+		func(g gate, at netip.AddrPort) (packetSock, error) { return listenUDP(ctx, g, at, lc.Control) })
+	if err != nil {
+		return nil, err
+	}
+	c, err := newPacketConn(all, lc.OnReject)
+	if err != nil {
+		_ = all.close() // the first error is the one to report
+		return nil, err
+	}
+	return c, nil
 }
 
 // A PacketConn sends and receives datagrams on one or two loopback addresses
 // as if they were one. A datagram goes out from the address of its family, so
 // that a reply comes from where the question went to. It comes from
-// ListenPacket; the zero value is of no use. Its methods may be called from
-// several goroutines.
+// ListenPacket or AdoptPacket; the zero value cannot be used. Its methods may be
+// called from several goroutines.
 type PacketConn struct {
-	socks    []packetSock
-	bindings []Binding
+	all      sockets[packetSock]
 	merged   *merge.Receiver // if there are two
 	onReject func(error)
 	closed   atomic.Bool
@@ -35,27 +78,17 @@ type PacketConn struct {
 
 var _ net.PacketConn = (*PacketConn)(nil)
 
-// ListenPacket announces as the function [ListenPacket] does, with the options
-// of lc. The context bounds the call, not the connection.
-func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address string) (*PacketConn, error) {
-	want, err := lc.parse(ctx, "udp", network, address)
-	if err != nil {
-		return nil, listenError(network, err)
-	}
-	socks, bindings, err := bindAll(ctx, lc, want, rehearseUDP,
-		func(g gate, ap netip.AddrPort) (packetSock, error) { return listenUDP(ctx, g, ap, lc.Control) })
-	if err != nil {
-		return nil, listenError(network, err)
-	}
-	c := &PacketConn{socks: socks, bindings: bindings, onReject: lc.OnReject}
-	if len(socks) > 1 {
-		conns := make([]merge.Source, len(socks))
-		for i, s := range socks {
+// newPacketConn makes one PacketConn of all. On an error all stays open.
+func newPacketConn(all sockets[packetSock], onReject func(error)) (*PacketConn, error) {
+	c := &PacketConn{all: all, onReject: onReject}
+	if len(all.socks) > 1 {
+		conns := make([]merge.Source, len(all.socks))
+		for i, s := range all.socks {
 			conns[i] = merge.Source{Conn: s, SetReadDeadline: s.SetReadDeadline}
 		}
+		var err error
 		if c.merged, err = merge.New(conns, c.receive, maxDatagram); err != nil {
-			_ = closeAll(socks) // the first error is the one to report
-			return nil, listenError(network, err)
+			return nil, err
 		}
 	}
 	return c, nil
@@ -66,7 +99,7 @@ const maxDatagram = 1 << 16
 
 // receive reads a datagram from one socket.
 func (c *PacketConn) receive(i int, b []byte) merge.Result {
-	n, from, refused, err := c.socks[i].read(b)
+	n, from, refused, err := c.all.socks[i].read(b)
 	return merge.Result{Source: i, N: n, From: from, Refused: refused, Err: err}
 }
 
@@ -88,7 +121,7 @@ func (c *PacketConn) ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, 
 		case r.Refused == nil:
 			return r.N, r.From, nil
 		case c.onReject != nil:
-			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: c.socks[r.Source].LocalAddr(),
+			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: c.all.socks[r.Source].LocalAddr(),
 				Addr: net.UDPAddrFromAddrPort(r.From), Err: r.Refused})
 		}
 	}
@@ -103,28 +136,39 @@ func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	return n, net.UDPAddrFromAddrPort(addr), nil
 }
 
-// WriteToUDPAddrPort sends b to addr, which must be loopback, from the address
-// of the same family; a mapped address is its IPv4 address, a zone is dropped.
-// For any other address the error wraps [ErrNotLoopback], and nothing is sent.
+// WriteToUDPAddrPort sends b to addr from the address of the same family. A
+// mapped address is its IPv4 address, and the zone of a loopback address is
+// dropped.
+//
+// The address must be loopback. Under IngressDevice and IngressCheck it may be
+// another one of this machine, since a local client may have that. For any
+// other address the error wraps [ErrNotLoopback], and nothing is sent.
 func (c *PacketConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {
-	to := netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
-	if !Is(to.Addr()) {
+	to := unmap(addr)
+	if Is(to.Addr()) {
+		to = netip.AddrPortFrom(to.Addr().WithZone(""), to.Port())
+	}
+	i := slices.IndexFunc(c.all.socks, func(s packetSock) bool { return s.gate.addr.Is6() == to.Addr().Is6() })
+	if i < 0 && Is(to.Addr()) {
+		return 0, c.writeError(addr, errors.New("loopback: no socket of this family is bound"))
+	}
+	if i < 0 || !c.all.socks[i].gate.mayReach(to.Addr()) {
 		return 0, c.writeError(addr, ErrNotLoopback)
 	}
-	for _, s := range c.socks {
-		if s.gate.addr.Is6() == to.Addr().Is6() {
-			return s.WriteToUDPAddrPort(b, to)
-		}
+	n, err := c.all.socks[i].WriteToUDPAddrPort(b, to)
+	if err != nil {
+		return n, c.writeError(addr, err)
 	}
-	return 0, c.writeError(addr, errors.New("loopback: no socket of this family is bound"))
+	return n, nil
 }
 
+// writeError returns err, which came from some socket or none, as one of c.
 func (c *PacketConn) writeError(addr netip.AddrPort, err error) error {
-	return &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(addr), Err: err}
+	return opError(net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(addr)}, err)
 }
 
-// WriteTo is WriteToUDPAddrPort; the address is a [*net.UDPAddr]. A loopback
-// address of another type is [syscall.EINVAL], as in package net.
+// WriteTo is WriteToUDPAddrPort with a [*net.UDPAddr]. A loopback address of
+// another type is [syscall.EINVAL], as in package net.
 func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	if a, ok := addr.(*net.UDPAddr); ok {
 		return c.WriteToUDPAddrPort(b, a.AddrPort())
@@ -137,17 +181,44 @@ func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 }
 
 // LocalAddr returns the first of AddrPorts, a [*net.UDPAddr].
-func (c *PacketConn) LocalAddr() net.Addr { return c.socks[0].LocalAddr() }
+func (c *PacketConn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.all.addrPorts()[0]) }
 
-// AddrPorts returns what is bound, 127.0.0.1 before ::1.
-func (c *PacketConn) AddrPorts() []netip.AddrPort { return boundTo(c.bindings) }
+// AddrPorts returns the addresses that are bound: 127.0.0.1 before ::1, or in
+// the order that was given to AdoptPacket.
+func (c *PacketConn) AddrPorts() []netip.AddrPort { return c.all.addrPorts() }
 
-// Port returns the port, the same on all addresses.
-func (c *PacketConn) Port() uint16 { return c.AddrPorts()[0].Port() }
+// Port returns the port of LocalAddr. All addresses have the same port, unless
+// they came from AdoptPacket.
+func (c *PacketConn) Port() uint16 { return c.all.addrPorts()[0].Port() }
 
-// Bindings returns what was bound and how the wire is kept out, and what was
-// to be bound but is not, and why.
-func (c *PacketConn) Bindings() []Binding { return slices.Clone(c.bindings) }
+// Bindings returns what was bound and how other machines are kept out, and
+// what was to be bound but is not, and why.
+func (c *PacketConn) Bindings() []Binding { return slices.Clone(c.all.bindings) }
+
+// Files returns duplicates of the sockets, in the order of AddrPorts, for
+// another process that adopts them: see [ListenConfig.AdoptPacket]. The caller
+// closes them. Closing them does not affect the PacketConn, and closing the
+// PacketConn does not affect them. Datagrams that wait are read by whichever
+// process reads first. On Windows, js and wasip1 it is an error.
+func (c *PacketConn) Files() ([]*os.File, error) {
+	files, err := c.all.files()
+	if err != nil {
+		return nil, c.opError("file", err)
+	}
+	return files, nil
+}
+
+// SetReadBuffer sets the size of the receive buffer of every socket: see
+// [net.UDPConn.SetReadBuffer].
+func (c *PacketConn) SetReadBuffer(bytes int) error {
+	return c.setAll(func(s packetSock) error { return s.SetReadBuffer(bytes) })
+}
+
+// SetWriteBuffer sets the size of the transmit buffer of every socket: see
+// [net.UDPConn.SetWriteBuffer].
+func (c *PacketConn) SetWriteBuffer(bytes int) error {
+	return c.setAll(func(s packetSock) error { return s.SetWriteBuffer(bytes) })
+}
 
 // SetDeadline sets the deadlines of reading and of writing.
 func (c *PacketConn) SetDeadline(t time.Time) error {
@@ -155,50 +226,55 @@ func (c *PacketConn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline sets the time after which reading fails with an error whose
-// Timeout is true; the zero Time is none.
+// Timeout is true. The zero Time means no deadline.
 func (c *PacketConn) SetReadDeadline(t time.Time) error {
-	setDeadline := c.socks[0].SetReadDeadline
-	if c.merged != nil {
-		setDeadline = c.merged.SetDeadline
+	if c.merged == nil {
+		return c.setAll(func(s packetSock) error { return s.SetReadDeadline(t) })
 	}
-	if err := setDeadline(t); err != nil {
+	if err := c.merged.SetDeadline(t); err != nil {
 		return c.opError("set", err)
 	}
 	return nil
 }
 
 // SetWriteDeadline sets the time after which writing fails with an error whose
-// Timeout is true; the zero Time is none.
+// Timeout is true. The zero Time means no deadline.
 func (c *PacketConn) SetWriteDeadline(t time.Time) error {
-	for _, s := range c.socks {
-		if err := s.SetWriteDeadline(t); err != nil {
-			return c.opError("set", err)
-		}
+	return c.setAll(func(s packetSock) error { return s.SetWriteDeadline(t) })
+}
+
+// setAll calls set for every socket, and returns the first error.
+func (c *PacketConn) setAll(set func(packetSock) error) error {
+	var err error
+	for _, s := range c.all.socks {
+		err = cmp.Or(err, set(s))
+	}
+	if err != nil {
+		return c.opError("set", err)
 	}
 	return nil
 }
 
-// Close closes the sockets; reads return. A second Close is an error that
-// wraps [net.ErrClosed].
+// Close closes the sockets, and calls that read return. A second Close is an
+// error that wraps [net.ErrClosed].
 func (c *PacketConn) Close() error {
 	if c.closed.Swap(true) {
 		return c.opError("close", net.ErrClosed)
 	}
-	err := closeAll(c.socks) // first: a receive that waits on one ends
+	err := c.all.close() // first: a receive that waits on one ends
 	if c.merged != nil {
 		c.merged.Close()
 	}
-	return err
+	if err != nil {
+		return opError(net.OpError{Op: "close", Net: "udp", Source: c.LocalAddr()}, err)
+	}
+	return nil
 }
 
-// opError gives err, which came from some socket or none, the form it has in
-// package net.
+// opError returns err, which came from some socket or none, as one of c.
 func (c *PacketConn) opError(op string, err error) error {
 	if c.closed.Load() {
 		err = net.ErrClosed
 	}
-	if _, ok := err.(*net.OpError); ok {
-		return err
-	}
-	return &net.OpError{Op: op, Net: "udp", Source: c.LocalAddr(), Err: err}
+	return opError(net.OpError{Op: op, Net: "udp", Source: c.LocalAddr()}, err)
 }

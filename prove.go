@@ -5,17 +5,18 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
+	"syscall"
 	"time"
 
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/syserr"
 )
-
-var errLoopDown = errors.New("loopback: the loopback interface is down")
 
 // A round trip takes a fraction of a millisecond, or will never end. These
 // bound it; the second is for a loopback interface known to be down.
@@ -24,142 +25,250 @@ const (
 	proofTimeDown = 20 * time.Millisecond
 )
 
-// A rehearsal binds a throwaway socket, with a port of its own, to addr and
-// sets the rung of g on it; trip proves that a client of this machine gets
-// through. It is never done on the socket that is handed out: a connection to
-// oneself there would be given to a stranger, or a stranger's be taken.
-type rehearsal func(ctx context.Context, g gate, addr netip.Addr) (trip func() error, err error)
+var errLoopbackDown = errors.New("loopback: the loopback interface is down")
 
-// choose returns the gate of the first of the rungs that serves a client of
-// this machine at addr; note says why no stronger one does. Where nothing gets
-// through at all, rung or no rung, or no port is left to try it on, nothing can
-// be proved: then it is the first rung that can be set, and the note says that.
+// A proof is what was found out about the gate for one address.
 //
-// An err for which missing holds, and that is not errors.ErrUnsupported, which
-// says that no rung served, is of a machine that has no such address;
-// g has the rung at which that came out.
-func choose(ctx context.Context, rungs []Ingress, lo netif.Loopback, addr netip.Addr, rehearse rehearsal) (g gate, note, err error) {
-	down := lo.Index != 0 && !lo.Up
-	bound := proofTime
-	if down {
-		bound = proofTimeDown
-	}
-	try := func(rung Ingress) (g gate, set bool, err error) {
-		g = gate{rung: rung, loop: lo, addr: addr}
-		ctx, cancel := context.WithTimeout(ctx, bound)
-		defer cancel()
-		trip, err := rehearse(ctx, g, addr)
-		if err != nil {
-			return g, false, err
-		}
-		if err = trip(); err != nil && down {
-			err = errLoopDown
-		}
-		return g, true, err
-	}
+// If missing is nil, gate is the one to use, and note says why no stronger mode
+// is in force, why this one is not proved, or both; nil if it is proved and the
+// first of those asked for. If missing is not nil, this machine does not have
+// the address, missing says why, and gate.ingress is the mode that was to be.
+type proof struct {
+	gate    gate
+	note    error
+	missing error
+}
 
-	if rungs[0] == IngressAny {
-		return gate{rung: IngressAny, loop: lo, addr: addr}, nil, nil
+// A prover finds out which modes serve a client of this machine.
+type prover struct {
+	loopback netif.Loopback
+	self     *netif.Self // nil where this machine's addresses cannot be asked for
+	foreign  error       // why nothing can be proved about the socket at hand: it is of another network namespace
+	try      trial
+	excludes func(Ingress) error // why the socket at hand cannot have a mode; nil if it can have each
+}
+
+// newProver returns a prover of modes, in the network namespace of the calling
+// thread. The error is a lack of descriptors or memory.
+func newProver(modes []Ingress, try trial) (prover, error) {
+	loopback, err := netif.FindLoopback()
+	if err != nil {
+		return prover{}, err
 	}
-	// taken says why the rung of g is not a stronger one, and if it is not proved.
-	taken := func(g gate, unproved error) (gate, error, error) {
+	p := prover{loopback: loopback, try: try}
+	if modes[0] == IngressDevice || modes[0] == IngressCheck {
+		self, err := netif.OpenSelf()
 		switch {
-		case note == nil:
-			return g, unproved, nil
-		case unproved != nil:
-			note = fmt.Errorf("%w; %w", note, unproved)
+		case err == nil:
+			p.self = self
+		case syserr.Exhausted(err):
+			return prover{}, err
 		}
-		if g.rung == IngressRemote {
-			note = fmt.Errorf("a neighbour could forge a loopback address if routing let it in: %w", note)
-		}
-		return g, note, nil
 	}
-	asked := false // whether anything gets through
-	for _, rung := range rungs {
-		g, set, err := try(rung)
-		if err != nil && set && !asked && !syserr.Exhausted(err) {
-			asked = true
-			_, _, all := try(IngressAny)
-			switch {
-			case syserr.Exhausted(all):
-				err = all
-			case all != nil && ended(ctx) == nil:
-				return taken(g, fmt.Errorf("not proved, nothing gets through: %w", all))
+	return p, nil
+}
+
+// A trial makes one round trip through a gate: it binds a temporary socket, with
+// a port of its own, to the address of the gate, and connects to it. It reports
+// whether the socket could be bound with the mode in force, and an error unless
+// the gate then let its client in.
+//
+// The socket that is handed out is never used for it. A connection to oneself
+// there would be given to the caller, or a client's be taken for it.
+type trial func(ctx context.Context, g gate) (bound bool, err error)
+
+// prove returns the proof for addr with the first of the modes that serves a
+// client of this machine. Where nothing gets through, with any mode or none, or
+// no port is left to try it on, nothing can be proved. The proof then has the
+// first mode that can be set.
+//
+// The error wraps [errors.ErrUnsupported] if each mode failed. Else it is the
+// end of ctx, or a lack of descriptors or memory.
+func (p prover) prove(ctx context.Context, modes []Ingress, addr netip.Addr) (proof, error) {
+	g := gate{ingress: modes[0], loopback: p.loopback, addr: addr, self: p.self}
+	if p.foreign == nil {
+		if err := p.absent(ctx, addr); syserr.Exhausted(err) {
+			return proof{}, err
+		} else if err != nil {
+			return proof{gate: g, missing: err}, nil
+		}
+	}
+	if g.ingress == IngressAny {
+		return proof{gate: g}, nil
+	}
+	var stronger error       // why the modes before are not in force
+	somethingPasses := false // without any mode
+	for _, g.ingress = range modes {
+		if p.excludes != nil {
+			if err := p.excludes(g.ingress); err != nil {
+				stronger = joined(stronger, fmt.Errorf("ingress %v: %w", g.ingress, err))
+				continue
 			}
 		}
-		if set && timedOut(err) && ended(ctx) == nil { // yet something gets through: the machine may have stood still
-			g, set, err = try(rung)
+		if p.foreign != nil {
+			return unproved(g, stronger, fmt.Errorf("not proved: %w", p.foreign)), nil
+		}
+		bound, err := p.round(ctx, g)
+		if err != nil && bound && !somethingPasses && !syserr.Exhausted(err) && ended(ctx) == nil {
+			open := g
+			open.ingress = IngressAny
+			if _, all := p.round(ctx, open); syserr.Exhausted(all) {
+				err = all
+			} else if all != nil && ended(ctx) == nil {
+				return unproved(g, stronger, fmt.Errorf("not proved, nothing gets through: %w", all)), nil
+			}
+			somethingPasses = true
+		}
+		if bound && timedOut(err) && ended(ctx) == nil { // the machine may have stood still
+			bound, err = p.round(ctx, g)
 		}
 		switch {
 		case err == nil:
-			return taken(g, nil)
+			return unproved(g, stronger, nil), nil
 		case ended(ctx) != nil:
-			return gate{}, nil, ended(ctx)
-		case syserr.Exhausted(err), errors.Is(err, sockctl.ErrNoName), !set && syserr.Missing(err):
-			return g, nil, err
-		case !set && (failedAt(err, "bind") || failedAt(err, "socket")): // all ports are in use, or a sandbox forbids it
-			return taken(g, fmt.Errorf("not proved, no port can be had for it: %w", err))
+			return proof{}, ended(ctx)
+		case syserr.Exhausted(err), errors.Is(err, sockctl.ErrNoName):
+			return proof{}, err
+		case !bound && syserr.Missing(err):
+			return proof{gate: g, missing: err}, nil
+		case !bound && (failedAt(err, "bind") || failedAt(err, "socket")): // all ports are in use, or a sandbox forbids it
+			return unproved(g, stronger, fmt.Errorf("not proved, no port can be had for it: %w", err)), nil
 		}
-		err = fmt.Errorf("ingress %v: %w", rung, err)
-		if note != nil {
-			err = fmt.Errorf("%w; %w", note, err)
-		}
-		note = err
+		stronger = joined(stronger, fmt.Errorf("ingress %v: %w", g.ingress, err))
 	}
-	return gate{}, nil, fmt.Errorf("%w: %w", errors.ErrUnsupported, note)
+	return proof{}, fmt.Errorf("%w: %w", errors.ErrUnsupported, stronger)
+}
+
+// absent returns why this machine does not have addr, or a lack of descriptors
+// or memory, and else nil. It binds nothing where addr can be connected to. With
+// the loopback interface down nothing can be connected to.
+func (p prover) absent(ctx context.Context, addr netip.Addr) error {
+	err := sockctl.CanConnect(addr)
+	switch {
+	case syserr.Exhausted(err):
+		return err
+	case !syserr.Missing(err) && (!syserr.Is(err, "ENETUNREACH") || p.down()):
+		return nil
+	}
+	if _, berr := sockctl.BindOnly(ctx, addr); syserr.Exhausted(berr) || syserr.Missing(berr) {
+		return berr
+	}
+	return fmt.Errorf("%w: bound, but not connected to: %w", syscall.EADDRNOTAVAIL, err)
+}
+
+func (p prover) down() bool { return p.loopback.Index != 0 && !p.loopback.Up }
+
+// round makes a trial, bounded in time.
+func (p prover) round(ctx context.Context, g gate) (bound bool, err error) {
+	limit := proofTime
+	if p.down() {
+		limit = proofTimeDown
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	g.temporary = true
+	if bound, err = p.try(ctx, g); bound && err != nil && p.down() {
+		err = errLoopbackDown
+	}
+	return bound, err
+}
+
+// unproved returns the proof that g is to be used; stronger says why no stronger
+// mode is in force, and why that g is not proved. Either may be nil.
+func unproved(g gate, stronger, why error) proof {
+	note := joined(stronger, why)
+	if stronger != nil && g.ingress == IngressRemote {
+		note = fmt.Errorf("other machines could forge a loopback address if routing let them in: %w", note)
+	}
+	return proof{gate: g, note: note}
+}
+
+// joined returns an error that says a and b, either of which may be nil.
+func joined(a, b error) error {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return fmt.Errorf("%w; %w", a, b)
 }
 
 // failedAt reports whether err came from the system call.
-func failedAt(err error, syscall string) bool {
+func failedAt(err error, call string) bool {
 	e, ok := errors.AsType[*os.SyscallError](err)
-	return ok && e.Syscall == syscall
+	return ok && e.Syscall == call
 }
 
-// rehearseTCP is the rehearsal of a listener; a multipath one for
-// ListenConfig.Adopt.
-func rehearseTCP(multipath bool) rehearsal {
-	return func(ctx context.Context, g gate, addr netip.Addr) (func() error, error) {
-		g.forTrip = true
-		ln, err := listenTCP(ctx, g, netip.AddrPortFrom(addr, 0), multipath, nil)
-		if err != nil {
-			return nil, err
-		}
-		return func() error {
-			defer ln.Close()
-			return tripTCP(ctx, ln)
-		}, nil
+// ended returns ctx.Err(), and after the deadline of ctx its error also before
+// ctx has noticed: package net has timers of its own.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
 	}
+	return ctx.Err()
 }
 
-// tripTCP connects to ln and asks its gate to admit what arrives.
-func tripTCP(ctx context.Context, ln tcpSock) error {
-	defer expire(ctx, ln.SetDeadline)()
+// tryTCP is the trial of a TCP listener.
+func tryTCP(ctx context.Context, g gate) (bound bool, err error) {
+	return tryListener(ctx, g, singlePath(nil))
+}
+
+// tryMultipathTCP is the trial of a listener of multipath TCP, which Adopt may
+// be given.
+func tryMultipathTCP(ctx context.Context, g gate) (bound bool, err error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(true)
+	return tryListener(ctx, g, lc)
+}
+
+func tryListener(ctx context.Context, g gate, lc net.ListenConfig) (bound bool, err error) {
+	s, err := listenTCP(ctx, g, netip.AddrPortFrom(g.addr, 0), lc)
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	return true, connectTo(ctx, s)
+}
+
+// connectTo connects to s, and returns what its gate says of the connection.
+// The connection is known by the text that was sent through it: a packet filter
+// may have given it another address, and other clients may have come first.
+func connectTo(ctx context.Context, s tcpSock) error {
+	defer expire(ctx, s.SetDeadline)()
 	var d net.Dialer
 	d.SetMultipathTCP(false) // whatever GODEBUG says: see Adopt
-	client, err := d.DialContext(ctx, "tcp", ln.Addr().String())
+	client, err := d.DialContext(ctx, "tcp", s.Addr().String())
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT is left behind
+	nonce := rand.Text()
+	if _, err := client.Write([]byte(nonce)); err != nil {
+		return err
+	}
+	admitted := make(chan error, 1)
+	var readers sync.WaitGroup
+	defer readers.Wait() // after every connection is closed
 	for {
-		c, err := ln.AcceptTCP()
+		c, err := s.AcceptTCP()
 		if err != nil {
+			select {
+			case err = <-admitted:
+			default:
+			}
 			return err
 		}
 		defer c.Close()
-		if withoutZone(c.RemoteAddr()) == withoutZone(client.LocalAddr()) { // not a passing stranger
-			return ln.gate.admitConn(c)
-		}
+		readers.Go(func() {
+			got := make([]byte, len(nonce))
+			if _, err := io.ReadFull(c, got); err == nil && string(got) == nonce {
+				admitted <- s.gate.admitConn(c)
+				_ = s.SetDeadline(time.Unix(1, 0)) // ends the loop
+			}
+		})
 	}
-}
-
-// withoutZone returns the address of one end of a TCP connection as the other
-// end has it: a link-local address has a zone only where it came in.
-func withoutZone(a net.Addr) netip.AddrPort {
-	tcp, _ := a.(*net.TCPAddr) // nil if getsockname failed
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().WithZone(""), ap.Port())
 }
 
 // expire makes a deadline pass when ctx ends, until release is called.
@@ -176,29 +285,18 @@ func expire(ctx context.Context, setDeadline func(time.Time) error) (release fun
 	}
 }
 
-// ended returns ctx.Err(), and after the deadline of ctx its error also before
-// ctx has noticed: package net has timers of its own.
-func ended(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
-}
-
-// rehearseUDP is the rehearsal of a packet socket.
-func rehearseUDP(ctx context.Context, g gate, addr netip.Addr) (func() error, error) {
-	s, err := listenUDP(ctx, g, netip.AddrPortFrom(addr, 0), nil)
+// tryUDP is the trial of a UDP socket.
+func tryUDP(ctx context.Context, g gate) (bound bool, err error) {
+	s, err := listenUDP(ctx, g, netip.AddrPortFrom(g.addr, 0), nil)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	return func() error {
-		defer s.Close()
-		return tripUDP(ctx, s)
-	}, nil
+	defer s.Close()
+	return true, sendTo(ctx, s)
 }
 
-// tripUDP sends a datagram to s and asks its gate to admit what arrives.
-func tripUDP(ctx context.Context, s packetSock) error {
+// sendTo sends a datagram to s, and returns what its gate says of it.
+func sendTo(ctx context.Context, s packetSock) error {
 	defer expire(ctx, s.SetDeadline)()
 	var d net.Dialer
 	client, err := d.DialContext(ctx, "udp", s.LocalAddr().String())
@@ -207,7 +305,7 @@ func tripUDP(ctx context.Context, s packetSock) error {
 	}
 	defer client.Close()
 	nonce := rand.Text()
-	for range 2 { // the second finds out, as a rule, if the first was refused
+	for range 2 { // the second finds out, as a rule, whether the first was refused
 		if _, err := client.Write([]byte(nonce)); err != nil {
 			return err
 		}

@@ -6,15 +6,16 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 
 	"example.com/loopback/internal/sockctl"
 )
 
-// A sock is a socket that is bound to one loopback address: a tcpSock or a
-// packetSock.
-type sock interface {
+// A socket is bound to one loopback address: a tcpSock or a packetSock.
+type socket interface {
 	io.Closer
+	File() (*os.File, error)
 	addrPort() netip.AddrPort // unmapped
 }
 
@@ -29,16 +30,25 @@ func (s tcpSock) addrPort() netip.AddrPort {
 	return unmap(a.AddrPort())
 }
 
-// listenTCP listens on one loopback address with the rung of g in force.
-func listenTCP(ctx context.Context, g gate, ap netip.AddrPort, multipath bool, control controlFunc) (s tcpSock, err error) {
-	lc := net.ListenConfig{Control: g.control(control, false)}
-	lc.SetMultipathTCP(multipath)
-	ln, err := lc.Listen(ctx, "tcp"+familyOf(ap.Addr()), ap.String())
+// singlePath returns a configuration without multipath TCP: the interface of
+// a multipath connection cannot be told.
+func singlePath(user controlFunc) net.ListenConfig {
+	lc := net.ListenConfig{Control: user}
+	lc.SetMultipathTCP(false)
+	return lc
+}
+
+// listenTCP listens on one loopback address with the mode of g in force. The
+// Control of lc is the caller's.
+func listenTCP(ctx context.Context, g gate, at netip.AddrPort, lc net.ListenConfig) (tcpSock, error) {
+	user := lc.Control
+	lc.Control = g.control(user, transportTCP)
+	ln, err := lc.Listen(ctx, transportTCP.network(at.Addr()), at.String())
 	if err != nil {
-		return s, err
+		return tcpSock{}, err
 	}
-	s = tcpSock{ln.(*net.TCPListener), g}
-	if err := confirm(s, s.addrPort(), ap, control); err != nil {
+	s := tcpSock{TCPListener: ln.(*net.TCPListener), gate: g}
+	if err := confirm(s, s.addrPort(), at, user); err != nil {
 		s.Close()
 		return tcpSock{}, &net.OpError{Op: "listen", Net: "tcp", Addr: s.Addr(), Err: err}
 	}
@@ -56,15 +66,15 @@ func (s packetSock) addrPort() netip.AddrPort {
 	return unmap(a.AddrPort())
 }
 
-// listenUDP binds one loopback address with the rung of g in force.
-func listenUDP(ctx context.Context, g gate, ap netip.AddrPort, control controlFunc) (s packetSock, err error) {
-	lc := net.ListenConfig{Control: g.control(control, true)}
-	c, err := lc.ListenPacket(ctx, "udp"+familyOf(ap.Addr()), ap.String())
+// listenUDP binds one loopback address with the mode of g in force.
+func listenUDP(ctx context.Context, g gate, at netip.AddrPort, user controlFunc) (packetSock, error) {
+	lc := net.ListenConfig{Control: g.control(user, transportUDP)}
+	c, err := lc.ListenPacket(ctx, transportUDP.network(at.Addr()), at.String())
 	if err != nil {
-		return s, err
+		return packetSock{}, err
 	}
-	s = packetSock{c.(*net.UDPConn), g}
-	if err := confirm(s, s.addrPort(), ap, control); err != nil {
+	s := packetSock{UDPConn: c.(*net.UDPConn), gate: g}
+	if err := confirm(s, s.addrPort(), at, user); err != nil {
 		s.Close()
 		return packetSock{}, &net.OpError{Op: "listen", Net: "udp", Addr: s.LocalAddr(), Err: err}
 	}
@@ -77,14 +87,16 @@ func (s packetSock) read(b []byte) (n int, from netip.AddrPort, refused, err err
 		_, from, refused, err = s.read(make([]byte, 1))
 		return 0, from, refused, err
 	}
-	if s.gate.rung != IngressCheck {
-		n, from, err = s.ReadFromUDPAddrPort(b)
-		return n, unmap(from), s.gate.admitAddr(from.Addr()), err
+	if s.gate.ingress != IngressCheck {
+		if n, from, err = s.ReadFromUDPAddrPort(b); err == nil {
+			refused = s.gate.admitDatagram(from.Addr(), nil)
+		}
+		return n, unmap(from), refused, err
 	}
-	var oob [sockctl.ControlSize]byte
-	n, oobn, _, from, err := s.ReadMsgUDPAddrPort(b, oob[:])
-	if refused = s.gate.admitAddr(from.Addr()); refused == nil {
-		refused = s.gate.admitIndex(sockctl.DatagramInterface(oob[:oobn]))
+	var control [sockctl.ControlSize]byte
+	n, controlled, _, from, err := s.ReadMsgUDPAddrPort(b, control[:])
+	if err == nil {
+		refused = s.gate.admitDatagram(from.Addr(), control[:controlled])
 	}
 	return n, unmap(from), refused, err
 }
@@ -93,17 +105,17 @@ func unmap(ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// confirm looks at a new socket: got, which getsockname gave, must be what was
-// wanted (FreeBSD jails put another address in its place), and if a control
-// function had a hand in it, the socket must bear being inspected.
-func confirm(c syscall.Conn, got, want netip.AddrPort, control controlFunc) error {
+// confirm looks at a new socket. Its address, which getsockname gave, must be
+// the one that was wanted: FreeBSD jails put another in its place. If a control
+// function had a hand in it, Verify must accept the socket.
+func confirm(c syscall.Conn, got, want netip.AddrPort, user controlFunc) error {
 	if !got.IsValid() {
 		return fmt.Errorf("%w: %w", ErrNotLoopback, sockctl.ErrNoName)
 	}
 	if got.Addr() != want.Addr() {
 		return fmt.Errorf("%w: %v was wanted", ErrNotLoopback, want.Addr())
 	}
-	if control == nil {
+	if user == nil {
 		return nil
 	}
 	return Verify(c)
@@ -111,9 +123,9 @@ func confirm(c syscall.Conn, got, want netip.AddrPort, control controlFunc) erro
 
 type controlFunc = func(network, address string, c syscall.RawConn) error
 
-// control returns a control function for a new socket: first the caller's,
-// then what g needs, so that the caller's cannot undo it.
-func (g gate) control(user controlFunc, datagram bool) controlFunc {
+// control returns a control function for a new socket: first the user's, then
+// what g needs, so that the user's cannot undo it.
+func (g gate) control(user controlFunc, t transport) controlFunc {
 	return func(network, address string, c syscall.RawConn) error {
 		if user != nil {
 			if err := user(network, address, c); err != nil {
@@ -123,14 +135,16 @@ func (g gate) control(user controlFunc, datagram bool) controlFunc {
 		if err := sockctl.Exclusive(c); err != nil {
 			return err
 		}
-		return g.set(c, datagram)
+		return g.prepare(c, t)
 	}
 }
 
-// familyOf returns the final digit of the networks that addr belongs to.
-func familyOf(addr netip.Addr) string {
-	if addr.Is6() {
-		return "6"
+// opError returns op with the cause of err. Errors of a Listener and of a
+// PacketConn have the same network and address, whichever socket they came from.
+func opError(op net.OpError, err error) error {
+	if inner, ok := err.(*net.OpError); ok {
+		err = inner.Err
 	}
-	return "4"
+	op.Err = err
+	return &op
 }

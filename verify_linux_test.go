@@ -93,6 +93,8 @@ var (
 	freebind6    = [3]int{unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1}
 	transparent4 = [3]int{unix.IPPROTO_IP, unix.IP_TRANSPARENT, 1}
 	transparent6 = [3]int{unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT, 1}
+	pktinfo4     = [3]int{unix.IPPROTO_IP, unix.IP_PKTINFO, 1}
+	pktinfo6     = [3]int{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1}
 	reuseport    = [3]int{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}
 	reuseaddr    = [3]int{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}
 	only6        = [3]int{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1}

@@ -34,5 +34,10 @@ func OpenSelf() (*Self, error) {
 // on Linux.
 func (s *Self) IsLocal(addr netip.Addr) (bool, error) { return s.isLocal(addr) }
 
-// Close releases the descriptor.
-func (s *Self) Close() error { return s.close() }
+// Close releases the descriptor. On a nil Self it does nothing.
+func (s *Self) Close() error {
+	if s == nil {
+		return nil
+	}
+	return s.close()
+}

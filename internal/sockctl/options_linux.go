@@ -20,20 +20,28 @@ func inspectOptions(fd handle, info *Info) error {
 	if info.Namespace, err = netif.NamespaceOf(fd); err != nil {
 		return err
 	}
-	if info.Transparent, err = isTransparent(fd, info.Multipath); err != nil {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_DOMAIN", err)
+	}
+	if info.Transparent, err = isTransparent(fd, domain, info.Multipath); err != nil {
 		return os.NewSyscallError("getsockopt IP_TRANSPARENT", err)
 	}
-	if info.Device, err = otherDevice(fd); err != nil {
+	if err := inspectDevice(fd, info); err != nil {
 		return os.NewSyscallError("getsockopt SO_BINDTODEVICE", err)
+	}
+	if info.Type == Datagram {
+		level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
+		if domain == unix.AF_INET6 {
+			level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+		}
+		v, err := unix.GetsockoptInt(fd, level, option)
+		info.ReportsInterface = err == nil && v != 0
 	}
 	return nil
 }
 
-func isTransparent(fd int, multipath bool) (bool, error) {
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil {
-		return false, err
-	}
+func isTransparent(fd, domain int, multipath bool) (bool, error) {
 	level, option := unix.IPPROTO_IP, unix.IP_TRANSPARENT
 	if domain == unix.AF_INET6 {
 		level, option = unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT
@@ -46,24 +54,27 @@ func isTransparent(fd int, multipath bool) (bool, error) {
 	return v != 0, err
 }
 
-// otherDevice returns the interface that a socket is bound to, or "" if that
-// is the loopback interface or none.
-func otherDevice(fd int) (string, error) {
+// inspectDevice adds the interface that a socket is bound to.
+func inspectDevice(fd int, info *Info) error {
 	// By index, as a socket may be of a namespace that has other names.
 	index, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
-	if err == nil && index != 0 && index != netif.LoopbackIndex {
-		return strconv.Itoa(index), nil
+	if err == nil {
+		info.OnLoopback = index == netif.LoopbackIndex
+		if index != 0 && !info.OnLoopback {
+			info.Device = strconv.Itoa(index)
+		}
+		return nil
 	}
 	if !errors.Is(err, unix.ENOPROTOOPT) {
-		return "", err
+		return err
 	}
 	name, err := unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE) // before Linux 5.0
 	if err != nil || name == "" {
-		return "", err
+		return err
 	}
 	lo, err := netif.FindLoopback()
-	if name == lo.Name {
-		name = ""
+	if info.OnLoopback = err == nil && name == lo.Name; !info.OnLoopback {
+		info.Device = name
 	}
-	return name, err
+	return err
 }

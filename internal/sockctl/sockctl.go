@@ -29,7 +29,10 @@ type Info struct {
 	Multipath   bool   // multipath TCP
 	Namespace   uint64 // as netif.Namespace; 0 where the system does not say
 	Transparent bool   // IP_TRANSPARENT: it is given connections to other addresses
-	Device      string // the interface that it is bound to; "" if that is the loopback interface, or none
+	OnLoopback  bool   // it is bound to the loopback interface
+	Device      string // another interface that it is bound to; "" if there is none
+
+	ReportsInterface bool // a datagram comes with its interface: see ReportInterface
 }
 
 // Inspect asks the kernel about the socket fd. It opens nothing and changes
