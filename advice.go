@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 
 	"example.com/loopback/internal/hostsfile"
@@ -220,47 +222,79 @@ func (h hostsAdvice) replace(lines []string) string {
 	if len(lines) == 0 {
 		return h.have()
 	}
-	take := fmt.Sprintf("take %s out of %s of %s", h.name, lineList(lines), h.hosts.Path)
-	put := h.put()
-	if put == "" {
-		take += h.reservation()
-	}
-	return then(take, put)
+	return h.edit(lines)
 }
 
-// put returns what to put into the hosts file, and what to mend first: a line that
-// is added must be one that is read. It returns "" if all is there.
-func (h hostsAdvice) put() string {
+// put returns what to put into the hosts file, and what to mend first. It returns
+// "" if all is there.
+func (h hostsAdvice) put() string { return h.edit(nil) }
+
+// edit returns how to get the name out of lines of the hosts file and how to have
+// the addresses that are wanted. A line that is added must be one that is read, and
+// what is mended must not bring back a line that is not loopback.
+func (h hostsAdvice) edit(lines []string) string {
 	mend := h.hosts.Problem.Fix
 	if h.hosts.Err != nil && !errors.Is(h.hosts.Err, fs.ErrNotExist) {
 		mend = "make " + h.hosts.Path + " a file that every user can read"
 	}
-	var lines []string
+	var missing []string
 	lost := false // an entry is there, and package net would read it after mend
 	for _, addr := range h.want.addrs() {
 		var read, mended bool
 		for _, e := range h.hosts.Entries {
 			if e.Addr == addr {
 				read = read || e.ReadBy(hostsfile.ByGo) && e.ReadBy(h.libc)
-				mended = mended || e.Problem != (hostsfile.Problem{}) && e.Problem == h.hosts.Problem
+				mended = mended || h.afterMend(e)
 			}
 		}
 		if !read && !mended {
-			lines = append(lines, fmt.Sprintf("`%v %s`", addr, h.name))
+			missing = append(missing, fmt.Sprintf("`%v %s`", addr, h.name))
 		}
 		lost = lost || !read && mended
 	}
-	switch {
-	case len(lines) == 0 && lost:
-		return mend
-	case len(lines) == 0:
+	put := ""
+	if len(missing) > 0 {
+		put = "put " + strings.Join(missing, " and ") + " into " + h.hosts.Path
+		if h.hosts.Unended {
+			put += ", on a line of its own"
+		}
+	}
+	if put == "" && !lost {
+		mend = ""
+	}
+	if mend != "" {
+		for _, e := range h.hosts.Entries {
+			if n := strconv.Itoa(e.Line); h.afterMend(e) && foreign(e) && !slices.Contains(lines, n) {
+				lines = append(lines, n)
+			}
+		}
+	}
+	all := then(h.takeOut(lines), then(mend, put))
+	if put != "" || len(lines) > 0 {
+		all += h.reservation()
+	}
+	return all
+}
+
+// afterMend reports whether package net would read e if the problem of the whole
+// file were mended.
+func (h hostsAdvice) afterMend(e hostsfile.Entry) bool {
+	return e.Problem != (hostsfile.Problem{}) && e.Problem == h.hosts.Problem
+}
+
+// takeOut returns how to get the name out of lines of the hosts file; "" without
+// lines.
+func (h hostsAdvice) takeOut(lines []string) string {
+	if len(lines) == 0 {
 		return ""
 	}
-	put := "put " + strings.Join(lines, " and ") + " into " + h.hosts.Path
-	if h.hosts.Unended && mend == "" {
-		put += ", on a line of its own"
-	}
-	return then(mend, put+h.reservation())
+	return fmt.Sprintf("take %s out of %s of %s", h.name, lineList(lines), h.hosts.Path)
+}
+
+// foreign reports whether the address of e is one that a localhost name must not
+// have. A link-local address with a zone may stay.
+func foreign(e hostsfile.Entry) bool {
+	return e.Addr.IsValid() && (!Is(e.Addr) || e.Addr == broadcast4) && !(e.Addr.IsLinkLocalUnicast() && e.Addr.Zone() != "")
 }
 
 // reservation is for names that need not be loopback.

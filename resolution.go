@@ -358,15 +358,23 @@ func (res *Resolution) hostsFile(f *facts) (fs []Finding) {
 		if e.Problem == (hostsfile.Problem{}) || slices.ContainsFunc(hosts.Entries[:i], same) {
 			continue
 		}
-		var lines, evidence []string
+		var lines, evidence, take []string
 		for _, e := range hosts.Entries[i:] {
-			if same(e) {
-				lines = append(lines, strconv.Itoa(e.Line))
-				evidence = append(evidence, e.Source())
+			if !same(e) {
+				continue
+			}
+			lines = append(lines, strconv.Itoa(e.Line))
+			evidence = append(evidence, e.Source())
+			if IsName(res.Name) && foreign(e) { // it is better lost
+				take = append(take, strconv.Itoa(e.Line))
 			}
 		}
+		fix := res.advice(f).takeOut(take)
+		if len(take) < len(lines) {
+			fix = then(fix, e.Problem.Fix)
+		}
 		find(fmt.Sprintf("%s is not found in %s of %s: %s", res.Name, lineList(lines), hosts.Path, e.Problem.Why),
-			page.List(evidence, ", ", strings.Clone), e.Problem.Fix)
+			page.List(evidence, ", ", strings.Clone), fix)
 	}
 	return fs
 }

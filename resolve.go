@@ -306,7 +306,7 @@ func (f *facts) examine(ctx context.Context, res *Resolution) {
 	f.ipv6Off = cause != ""
 	f.stub = isStub(f.lookups.server) && isStub(f.lookups.answerer)
 	f.process = fixProcess(f.hosts.Err)
-	if isAddress(res.Name) { // no advice depends on the machine
+	if isAddress(res.Name) || f.down != "" { // no advice depends on the families
 		return
 	}
 	for _, addr := range []netip.Addr{IPv4(), IPv6()} {
