@@ -1,6 +1,7 @@
 package loopback_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -668,4 +671,108 @@ func TestAcquireUnderFaults(t *testing.T) {
 	})
 	t.Logf("%d faults, %d errors", faults, failures)
 	assert.Positive(t, failures)
+}
+
+// Every descriptor that a call makes is closed in the programs that this process
+// starts, from its first moment.
+func TestDescriptorsAreNotInherited(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	in := faulty(t)
+	var mu sync.Mutex
+	var made int
+	var inherited []string
+	for number, flags := range map[uint32]struct {
+		name string
+		arg  int
+		flag uint64
+	}{
+		unix.SYS_SOCKET:        {"socket", 1, unix.SOCK_CLOEXEC},
+		unix.SYS_ACCEPT4:       {"accept4", 3, unix.SOCK_CLOEXEC},
+		unix.SYS_EPOLL_CREATE1: {"epoll_create1", 0, unix.EPOLL_CLOEXEC},
+		unix.SYS_OPENAT:        {"openat", 2, unix.O_CLOEXEC},
+	} {
+		made = 0
+		watch := faulttest.Call{Name: flags.name, Number: number, Args: func(args [6]uint64) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			made++
+			if args[flags.arg]&flags.flag == 0 {
+				inherited = append(inherited, fmt.Sprintf("%s(%#x, %#x, %#x, %#x)", flags.name, args[0], args[1], args[2], args[3]))
+			}
+			return false
+		}}
+		in.During(faulttest.Fault{Call: watch, Errno: unix.EPERM, First: 1}, func() {
+			for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck, loopback.IngressRemote} {
+				lc := &loopback.ListenConfig{Ingress: ingress}
+				ln, err := lc.Listen(t.Context(), "tcp", ":0")
+				require.NoError(t, err)
+				defer ln.Close()
+				c, err := loopback.DialContext(t.Context(), "tcp", ln.Addr().String())
+				require.NoError(t, err)
+				defer c.Close()
+				server, err := ln.Accept()
+				require.NoError(t, err)
+				defer server.Close()
+				_, err = loopback.PeerUID(server)
+				require.NoError(t, err)
+				pc, err := lc.ListenPacket(t.Context(), "udp", ":0")
+				require.NoError(t, err)
+				defer pc.Close()
+				plain, err := net.Listen("tcp", "127.0.0.1:0")
+				require.NoError(t, err)
+				adopted, err := new(loopback.ListenConfig).Adopt(plain)
+				require.NoError(t, err)
+				defer adopted.Close()
+			}
+			_, err := loopback.IsSelf(netip.MustParseAddr("192.0.2.1"))
+			require.NoError(t, err)
+			_, err = loopback.Diagnose(t.Context())
+			require.NoError(t, err)
+			_, err = loopback.Probe(t.Context(), 9)
+			require.NoError(t, err)
+		})
+		assert.Positive(t, made, flags.name)
+	}
+	assert.Empty(t, inherited)
+
+	l, err := loopback.Acquire(t.Context(), 1) // takes syscall.ForkLock instead
+	require.NoError(t, err)
+	defer l.Close()
+	for fd := range 256 {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if typ, terr := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil && terr == nil {
+			assert.NotZero(t, flags&unix.FD_CLOEXEC, "socket %d, type %d", fd, typ)
+		}
+	}
+}
+
+// The temporary socket of a proof does not set SO_REUSEADDR: with it, the
+// kernel searches one half of the ports before the other, and may be long.
+func TestProofSearchesAllPorts(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	in := faulty(t)
+	var off atomic.Int32
+	watch := faulttest.Call{Name: "setsockopt SO_REUSEADDR", Number: unix.SYS_SETSOCKOPT, Args: func(args [6]uint64) bool {
+		if args[1] != unix.SOL_SOCKET || args[2] != unix.SO_REUSEADDR {
+			return false
+		}
+		value := make([]byte, 4)
+		remote := []unix.RemoteIovec{{Base: uintptr(args[3]), Len: len(value)}}
+		local := []unix.Iovec{{Base: &value[0]}}
+		local[0].SetLen(len(value))
+		if _, err := unix.ProcessVMReadv(os.Getpid(), local, remote, 0); err == nil && binary.NativeEndian.Uint32(value) == 0 {
+			off.Add(1)
+		}
+		return false
+	}}
+	in.During(faulttest.Fault{Call: watch, Errno: unix.EPERM, First: 1}, func() {
+		ln, err := loopback.Listen("tcp", ":0")
+		require.NoError(t, err)
+		ln.Close()
+	})
+	assert.EqualValues(t, 2, off.Load(), "one proof for each address")
 }
