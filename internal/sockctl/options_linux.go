@@ -36,7 +36,10 @@ func inspectOptions(fd handle, info *Info) error {
 			level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
 		}
 		v, err := unix.GetsockoptInt(fd, level, option)
-		info.ReportsInterface = err == nil && v != 0
+		if err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
+			return os.NewSyscallError("getsockopt IP_PKTINFO", err)
+		}
+		info.ReportsInterface = v != 0
 	}
 	return nil
 }
