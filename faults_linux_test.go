@@ -1,10 +1,12 @@
 package loopback_test
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -330,71 +333,127 @@ func TestAcceptUnderFaults(t *testing.T) {
 	}
 }
 
-// A call that fails makes Adopt fail, with all as it was, or leaves a listener
-// that is as strong as it says. One of another network namespace is never
-// taken for one of this.
+// A call that fails makes Adopt and AdoptPacket fail, with all as it was, or
+// leaves a listener that is as strong as it says. A socket of another network
+// namespace is never taken for one of this.
 func TestAdoptUnderFaults(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
 	s := forSockets(t)
 	in := faulty(t)
-	for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
-		for _, where := range []string{"here", "elsewhere"} {
-			t.Run(ingress.String()+" "+where, func(t *testing.T) {
-				lc := &loopback.ListenConfig{Ingress: ingress}
-				base := descriptors(t)
-				adopt := func(during func(func())) (given []*net.TCPListener, ln *loopback.Listener, err error) {
-					s.host.do(func() {
-						for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-							g, err := net.Listen("tcp", address)
-							if err != nil {
-								return
+	for network, take := range map[string]struct {
+		bind  func(address string) (handed, error)
+		adopt func(lc *loopback.ListenConfig, given []handed) (bound, error)
+	}{
+		"tcp": {
+			bind: func(address string) (handed, error) {
+				ln, err := net.Listen("tcp", address)
+				if err != nil {
+					return nil, err
+				}
+				return ln.(*net.TCPListener), nil
+			},
+			adopt: func(lc *loopback.ListenConfig, given []handed) (bound, error) {
+				ln, err := lc.Adopt(given[0].(net.Listener), given[1].(net.Listener))
+				if err != nil {
+					return nil, err
+				}
+				return ln, nil
+			},
+		},
+		"udp": {
+			bind: func(address string) (handed, error) {
+				lc := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
+					level, option := unix.IPPROTO_IP, unix.IP_PKTINFO // or Adopt could not check it
+					if network == "udp6" {
+						level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+					}
+					cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) })
+					return errors.Join(err, cerr)
+				}}
+				c, err := lc.ListenPacket(context.Background(), "udp", address)
+				if err != nil {
+					return nil, err
+				}
+				return c.(*net.UDPConn), nil
+			},
+			adopt: func(lc *loopback.ListenConfig, given []handed) (bound, error) {
+				c, err := lc.AdoptPacket(given[0].(net.PacketConn), given[1].(net.PacketConn))
+				if err != nil {
+					return nil, err
+				}
+				return c, nil
+			},
+		},
+	} {
+		for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
+			for _, where := range []string{"here", "elsewhere"} {
+				t.Run(network+" "+ingress.String()+" "+where, func(t *testing.T) {
+					lc := &loopback.ListenConfig{Ingress: ingress}
+					base := descriptors(t)
+					adopt := func(during func(func())) (given []handed, c bound, err error) {
+						s.host.do(func() {
+							for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+								g, err := take.bind(address)
+								if !assert.NoError(t, err) {
+									return
+								}
+								given = append(given, g)
 							}
-							given = append(given, g.(*net.TCPListener))
+							if where == "here" {
+								during(func() { c, err = take.adopt(lc, given) })
+							}
+						})
+						require.Len(t, given, 2)
+						if where == "elsewhere" {
+							during(func() { c, err = take.adopt(lc, given) })
 						}
-						if where == "here" {
-							during(func() { ln, err = lc.Adopt(given[0], given[1]) })
+						return given, c, err
+					}
+					_, c, err := adopt(func(f func()) { f() })
+					require.NoError(t, err)
+					want := c.Bindings()
+					for _, b := range want {
+						assert.Equal(t, where == "elsewhere" && ingress != loopback.IngressAny, b.Err != nil, "%v", b)
+					}
+					c.Close()
+					p := planWithoutDial()
+					if network == "udp" || ingress != loopback.IngressAuto {
+						p.Errnos = p.Errnos[len(p.Errnos)-2:]
+					}
+					failures := 0
+					faults := in.Each(p, func(f faulttest.Fault, during func(func())) {
+						given, c, err := adopt(during)
+						if err == nil {
+							wantNotWeaker(t, f, want, c.Bindings())
+							for i, b := range c.Bindings() {
+								assert.True(t, want[i].Err == nil || b.Err != nil, "%v: %v", f, b)
+							}
+							assert.NoError(t, c.Close())
+						} else {
+							failures++
+							assert.IsType(t, (*net.OpError)(nil), err)
+							wantCause(t, f, err)
+							for _, g := range given {
+								assert.NoError(t, loopback.Verify(g), "%v: it is not what it was", f)
+								assert.NoError(t, g.Close(), "%v: it was closed", f)
+							}
 						}
+						assert.Equal(t, base, descriptors(t), "%v: left open", f)
 					})
-					require.Len(t, given, 2)
-					if where == "elsewhere" {
-						during(func() { ln, err = lc.Adopt(given[0], given[1]) })
-					}
-					return given, ln, err
-				}
-				_, ln, err := adopt(func(f func()) { f() })
-				require.NoError(t, err)
-				want := ln.Bindings()
-				for _, b := range want {
-					assert.Equal(t, where == "elsewhere" && ingress != loopback.IngressAny, b.Err != nil, "%v", b)
-				}
-				ln.Close()
-				failures := 0
-				faults := in.Each(planWithoutDial(), func(f faulttest.Fault, during func(func())) {
-					given, ln, err := adopt(during)
-					if err == nil {
-						wantNotWeaker(t, f, want, ln.Bindings())
-						for i, b := range ln.Bindings() {
-							assert.True(t, want[i].Err == nil || b.Err != nil, "%v: %v", f, b)
-						}
-						assert.NoError(t, ln.Close())
-					} else {
-						failures++
-						assert.IsType(t, (*net.OpError)(nil), err)
-						wantCause(t, f, err)
-						for _, g := range given {
-							assert.NoError(t, loopback.Verify(g), "%v: it is not what it was", f)
-							assert.NoError(t, g.Close(), "%v: it was closed", f)
-						}
-					}
-					assert.Equal(t, base, descriptors(t), "%v: left open", f)
+					t.Logf("%d faults, %d errors", faults, failures)
+					assert.Positive(t, failures)
 				})
-				t.Logf("%d faults, %d errors", faults, failures)
-				assert.Positive(t, failures)
-			})
+			}
 		}
 	}
+}
+
+// handed is a socket that Adopt and AdoptPacket take.
+type handed interface {
+	io.Closer
+	syscall.Conn
 }
 
 // A call that fails never makes Verify pass a socket that is not loopback.
@@ -606,9 +665,11 @@ func TestDialUnderFaults(t *testing.T) {
 	t.Logf("%d faults, %d errors", faults, failures)
 	assert.Positive(t, failures)
 
+	p := plan()
+	p.Errnos = p.Errnos[len(p.Errnos)-2:]
 	for _, own := range []string{"192.0.2.1", "2001:db8::1", "127.0.0.1"} {
 		addr := netip.MustParseAddr(own)
-		in.Each(plan(), func(f faulttest.Fault, during func(func())) {
+		in.Each(p, func(f faulttest.Fault, during func(func())) {
 			var self bool
 			var err, forbidden error
 			during(func() { self, err = loopback.IsSelf(addr) })
@@ -622,7 +683,7 @@ func TestDialUnderFaults(t *testing.T) {
 			assert.Equal(t, before, descriptors(t), "%v: left open", f)
 		})
 	}
-	in.Each(plan(), func(f faulttest.Fault, during func(func())) {
+	in.Each(p, func(f faulttest.Fault, during func(func())) {
 		var self bool
 		var err, forbidden error
 		during(func() { self, err = loopback.IsSelf(netip.MustParseAddr("192.0.2.2")) })
