@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -883,4 +884,129 @@ func TestResolveContext(t *testing.T) {
 		assert.True(t, ok, "%T", err)
 		assert.Less(t, took, 2*time.Second)
 	}
+}
+
+// A name is not said to lack an address that the machine lets a socket bind, but
+// does not have.
+func TestResolveMissesNoAddressThatIsOnlyBindable(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "127.0.0.1 localhost\n")
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
+	s := resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, "OK", s.Resolution.Verdict)
+	assert.Empty(t, s.findings())
+
+	writeEtc(t, "hosts", hostsBoth)
+	s = resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, []string{"warn NO-IPV6 hosts:2"}, s.findings())
+	assert.Contains(t, s.answers(), "::1 hosts:2 ok EADDRNOTAVAIL")
+	assert.Contains(t, s.Text, "::1 can be bound, but this machine does not have it")
+	assert.Contains(t, s.Text, "fix: ip addr add ::1/128 dev lo # or take ::1 out of the hosts file, if this machine is to have no IPv6\n")
+
+	writeEtc(t, "hosts", "")
+	assert.Contains(t, resolveAfresh(t, "go", "localhost").Text, "fix: put `127.0.0.1 localhost` into /etc/hosts\n", "and not what would not work")
+
+	run(t, "ip", "addr", "add", "::1/128", "dev", "lo", "nodad")
+	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	sysctl(t, "net/ipv4/ip_nonlocal_bind", "1")
+	writeEtc(t, "hosts", hostsBoth)
+	s = resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, []string{"warn NO-IPV4 hosts:1"}, s.findings())
+	assert.Contains(t, s.Text, "fix: ip addr add 127.0.0.1/8 dev lo # or take 127.0.0.1 out")
+}
+
+// What Dial and Listen make of zones, and who is behind one.
+func TestResolveZones(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "")
+	run(t, "ip", "link", "set", "lo", "up")
+	newNeighbour(t).veth(t, "wire", "192.0.2.1/24", "theirs", "192.0.2.2/24")
+	run(t, "ip", "addr", "add", "fe80::1/64", "dev", "wire", "nodad")
+	for _, tt := range []struct {
+		hosts, dial, listen string
+		findings            []string
+	}{
+		{"fe80::1%wire db.internal\n", "fe80::1%wire", "fe80::1%wire", []string{"error NOT-LOOPBACK hosts:1"}},
+		{"fe80::9%2 db.internal\n", "fe80::9%2", "", []string{"error NOT-LOOPBACK hosts:1"}},
+		{"fe80::9%1 db.internal\n127.0.0.1 db.internal\n::1 db.internal\n", "::1 fe80::9%1 127.0.0.1", "127.0.0.1", []string{"info NOT-LOOPBACK hosts:1"}},
+		{"::%lo db.internal\n", "::%lo 0.0.0.0", "::", []string{"error NOT-LOOPBACK hosts:1"}},
+	} {
+		if strings.Contains(tt.hosts, "%2") {
+			tt.hosts, tt.dial = strings.ReplaceAll(tt.hosts, "%2", "%"+wireIndex(t)), "fe80::9%"+wireIndex(t)
+		}
+		writeEtc(t, "hosts", tt.hosts)
+		s := resolveAfresh(t, "go", "db.internal")
+		assert.Equal(t, tt.dial, strings.Join(s.Resolution.Dial, " "), tt.hosts)
+		assert.Equal(t, tt.listen, s.Resolution.Listen, tt.hosts)
+		assert.Equal(t, tt.findings, s.findings(), tt.hosts)
+		listened, _, _ := strings.Cut(s.Resolution.Listen, "%") // a multipath socket, as net.Listen makes it, reports no zone
+		assert.Equal(t, s.Listened, listened, tt.hosts)
+	}
+}
+
+func wireIndex(t *testing.T) string {
+	t.Helper()
+	ifi, err := net.InterfaceByName("wire")
+	require.NoError(t, err)
+	return strconv.Itoa(ifi.Index)
+}
+
+// A connection that nothing answers is given up after a second.
+func TestResolveConnectsForASecond(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	run(t, "ip", "link", "set", "lo", "up")
+	blockLo(t)
+	start := time.Now()
+	res, err := loopback.Resolve(t.Context(), "127.0.0.1")
+	took := time.Since(start)
+	require.NoError(t, err)
+	assert.Equal(t, loopback.VerdictUnreachable, res.Verdict)
+	assert.Equal(t, "let the firewall pass what goes through the loopback interface", res.Findings[0].Fix)
+	assert.InDelta(t, time.Second, took, float64(900*time.Millisecond))
+}
+
+// Where systemd-resolved listens, what comes from its address is its own answer.
+func TestResolveKnowsTheStubOfSystemd(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	startEtc(t, "")
+	writeEtc(t, "nsswitch.conf", nsswitch)
+	writeEtc(t, "resolv.conf", "nameserver 127.0.0.53\n")
+	run(t, "ip", "link", "set", "lo", "up")
+	newNameServer(t, "127.0.0.53:53").set(map[string]string{"localhost": "127.0.0.1 ::1", "app.localhost": "192.0.2.66"})
+	require.NoError(t, unix.Mount("run", "/run", "tmpfs", 0, ""))
+	assert.Equal(t, []string{"error FROM-DNS resolver"}, resolveAfresh(t, "go", "localhost").findings())
+	require.NoError(t, os.MkdirAll("/run/systemd/resolve", 0o755))
+	require.NoError(t, os.WriteFile("/run/systemd/resolve/stub-resolv.conf", nil, 0o644))
+	s := resolveAfresh(t, "go", "localhost")
+	assert.Equal(t, "OK", s.Resolution.Verdict)
+	assert.Equal(t, []string{"info FROM-DNS resolver"}, s.findings())
+	assert.Contains(t, s.Text, "systemd-resolved answers for it")
+	assert.Equal(t, []string{"error NOT-LOOPBACK resolver", "error FROM-DNS resolver"}, resolveAfresh(t, "go", "app.localhost").findings())
+	writeEtc(t, "resolv.conf", "nameserver 127.0.0.55\n")
+	newNameServer(t, "127.0.0.55:53").set(map[string]string{"localhost": "127.0.0.1 ::1"})
+	assert.Equal(t, []string{"error FROM-DNS resolver"}, resolveAfresh(t, "go", "localhost").findings(), "that is another server")
+}
+
+// No nsswitch.conf is as good as one that names files first.
+func TestResolveWithoutNsswitch(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	ownEtc(t)
+	writeEtc(t, "host.conf", "multi on\n")
+	writeEtc(t, "hosts", "127.0.0.1 localhost\n")
+	run(t, "ip", "link", "set", "lo", "up")
+	s := resolveAfresh(t, "go", "localhost")
+	assert.Contains(t, s.Text, "fix: put `::1 localhost` into /etc/hosts\n")
 }

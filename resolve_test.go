@@ -195,6 +195,11 @@ func TestResolveBadInput(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, loopback.VerdictMissing, res.Verdict)
 
+	label := strings.Repeat("a", 63) + ".localhost." // the final dot leaves the search list out
+	res, err = (&loopback.Resolver{Net: new(nameServer).resolver(t)}).Resolve(t.Context(), label)
+	require.NoError(t, err)
+	assert.Equal(t, label, res.Name)
+
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	res, err = loopback.Resolve(done, "localhost")
@@ -255,6 +260,11 @@ func TestResolveManyAnswers(t *testing.T) {
 	res, err := (&loopback.Resolver{Net: dns.resolver(t)}).Resolve(t.Context(), "many.internal.")
 	require.NoError(t, err)
 	require.Len(t, res.Answers, 200)
-	assert.True(t, res.Answers[0].Bind.Tried)
-	assert.False(t, res.Answers[199].Bind.Tried)
+	tried := 0
+	for _, a := range res.Answers {
+		if a.Bind.Tried {
+			tried++
+		}
+	}
+	assert.Equal(t, 64, tried)
 }

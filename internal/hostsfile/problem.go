@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"example.com/loopback/internal/hosttext"
 )
 
 // What editors, tools and people do to a hosts file that keeps a line from being
@@ -109,7 +111,7 @@ func explainAddr(text string) (netip.Addr, Problem) {
 	if addr := parse(strings.Join(parts, ".")); addr.IsValid() && addr.Is4() {
 		return addr, Problem{Why: quoted + " has zeros in front, which make octal numbers for some programs", Fix: "write the address without them"}
 	}
-	if addr, ok := oldIPv4(text); ok {
+	if addr, ok := hosttext.Legacy4(text, hosttext.Common); ok {
 		return addr, Problem{Why: quoted + " is a spelling of " + addr.String() + " that package net does not read", Fix: "write " + addr.String()}
 	}
 	return netip.Addr{}, Problem{Why: quoted + " is not an address", Fix: "correct it"}

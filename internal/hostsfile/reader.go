@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"net/netip"
 	"os"
-	"strconv"
 	"strings"
+
+	"example.com/loopback/internal/hosttext"
 )
 
 // Reader is a program that reads the hosts file. They differ in what separates
@@ -103,31 +104,10 @@ func sameName(a []byte, b string) (same, exact bool) {
 	return bare != "" && equalFold([]byte(bare), trimDot(b)), len(bare) == len(a) == (trimDot(b) == b) || strings.Contains(bare, ".")
 }
 
-// muslAddr reads an address as musl does.
+// muslAddr reads an address as musl does: with inet_aton(3), 127.1 is one.
 func muslAddr(s string) (netip.Addr, bool) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		return addr, true
 	}
-	return oldIPv4(s)
-}
-
-// oldIPv4 reads an IPv4 address as inet_aton(3) does: 127.1, 0x7f.0.0.1.
-func oldIPv4(s string) (addr netip.Addr, ok bool) {
-	parts := strings.Split(s, ".")
-	if len(parts) > 4 || strings.Trim(strings.ToLower(s), "0123456789abcdefx.") != "" {
-		return addr, false
-	}
-	var v uint64
-	for i, part := range parts {
-		n, err := strconv.ParseUint(part, 0, 32)
-		bits := 8
-		if i == len(parts)-1 {
-			bits = 8 * (4 - i)
-		}
-		if err != nil || n>>bits != 0 || strings.HasPrefix(strings.ToLower(part), "0b") {
-			return addr, false
-		}
-		v = v<<bits | n
-	}
-	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), true
+	return hosttext.Legacy4(s, hosttext.Common)
 }
