@@ -50,8 +50,12 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 		return nil, a.fail(nil, err)
 	}
 	all.self = a.prover.self
+	if all.users, err = lc.userCheck(context.Background(), all.addrPorts()); err != nil {
+		return nil, a.fail(nil, err)
+	}
 	l, err := newListener(all, lc.OnReject)
 	if err != nil {
+		_ = all.users.close() // the first error is the one to report
 		return nil, a.fail(nil, err)
 	}
 	return l, nil
@@ -116,6 +120,9 @@ func (lc *ListenConfig) newAdoption(t transport, n int) (*adoption, error) {
 	if n == 0 {
 		return nil, a.fail(nil, errors.New("loopback: no listener or socket to adopt was given"))
 	}
+	if err := lc.suits(t); err != nil {
+		return nil, a.fail(nil, err)
+	}
 	modes, err := lc.Ingress.modes()
 	if err != nil {
 		return nil, a.fail(nil, err)
@@ -151,7 +158,11 @@ func (a *adoption) add(c syscall.Conn) (gate, error) {
 	if a.config.Ingress == IngressAuto && (a.transport == transportTCP || !info.OnLoopback) {
 		modes = modes[1:] // without IngressDevice
 	}
-	found, err := a.proverFor(info).prove(context.Background(), modes, info.Local.Addr())
+	p := a.proverFor(info)
+	if p.foreign != nil && a.config.checksUsers() {
+		return gate{}, fmt.Errorf("loopback: SameUser or AllowUIDs is set, and the users of connections are not told: %w", p.foreign)
+	}
+	found, err := p.prove(context.Background(), modes, info.Local.Addr())
 	if err != nil {
 		return gate{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -38,6 +39,23 @@ type ListenConfig struct {
 	// for the temporary socket, the strongest mode that can be set is taken, and
 	// the Err of the Binding says so.
 	Ingress Ingress
+
+	// SameUser makes the Listener refuse connections of every user but the
+	// effective one of this process at Listen or Adopt. Root is refused as well,
+	// unless it is that user. AllowUIDs admits further users.
+	//
+	// The check is on if SameUser is set or AllowUIDs is not nil. Then a
+	// connection is refused unless [PeerUID] knows its user. Listen and Adopt
+	// prove that the kernel tells users here, and fail where it does not: with
+	// the loopback interface down, in a sandbox without netlink, for a process
+	// whose own user has no id in its user namespace, for a socket of another
+	// network namespace, and with errors.ErrUnsupported on systems other than
+	// Linux, for ListenPacket and for AdoptPacket.
+	SameUser bool
+
+	// AllowUIDs are users to admit. If it is empty and not nil, and SameUser is
+	// not set, no connection is admitted.
+	AllowUIDs []uint32
 
 	// OnReject is called for each connection and each datagram that was
 	// received and refused, with a *net.OpError that wraps ErrRefused. Its
@@ -122,6 +140,30 @@ func (b *Binding) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// checksUsers reports whether connections are admitted by their user.
+func (lc *ListenConfig) checksUsers() bool { return lc.SameUser || lc.AllowUIDs != nil }
+
+// userCheck returns the check of connections to the addresses, or nil if they
+// are not admitted by their user.
+func (lc *ListenConfig) userCheck(ctx context.Context, addrs []netip.AddrPort) (*userCheck, error) {
+	if !lc.checksUsers() {
+		return nil, nil
+	}
+	uids := slices.Clone(lc.AllowUIDs)
+	if lc.SameUser {
+		uids = append(uids, uint32(os.Geteuid()))
+	}
+	return newUserCheck(ctx, uids, addrs)
+}
+
+// suits returns an error if an option of lc is of no use to sockets of t.
+func (lc *ListenConfig) suits(t transport) error {
+	if t == transportUDP && lc.checksUsers() {
+		return fmt.Errorf("loopback: SameUser or AllowUIDs is set: %w: the user who sent a datagram is not known", errors.ErrUnsupported)
+	}
+	return nil
+}
+
 // netAddr returns Addr as package net has it.
 func (b Binding) netAddr() net.Addr {
 	if strings.HasPrefix(b.Network, string(transportUDP)) {
@@ -146,6 +188,9 @@ type request struct {
 // parse reads the arguments of Listen or, with transportUDP, of ListenPacket.
 func (lc *ListenConfig) parse(ctx context.Context, t transport, network, address string) (request, error) {
 	if err := t.checkNetwork(network); err != nil {
+		return request{}, err
+	}
+	if err := lc.suits(t); err != nil {
 		return request{}, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -205,41 +250,6 @@ func splitAddress(address string) (host, service string, err error) {
 	return "", "", err
 }
 
-// loopbackAddrs returns the addresses that a host stands for in a network: one,
-// or 127.0.0.1 and ::1.
-func loopbackAddrs(network, host string) ([]netip.Addr, error) {
-	only4, only6 := strings.HasSuffix(network, "4"), strings.HasSuffix(network, "6")
-	refuse := func(why string) ([]netip.Addr, error) { return nil, fmt.Errorf("%w: %s", ErrNotLoopback, why) }
-	if host == "" || IsName(host) {
-		switch {
-		case only4:
-			return []netip.Addr{IPv4()}, nil
-		case only6:
-			return []netip.Addr{IPv6()}, nil
-		}
-		return []netip.Addr{IPv4(), IPv6()}, nil
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return refuse("the host is neither a loopback address nor localhost")
-	}
-	unmapped := addr.Unmap().WithZone("")
-	switch {
-	case KindOf(addr) == KindUnspecified:
-		return refuse("the address means every interface")
-	case !Is(addr):
-		return refuse("the address is outside 127.0.0.0/8 and not ::1")
-	case unmapped == broadcast4:
-		return refuse("it is the broadcast address, to which nothing can connect")
-	case only6 && unmapped.Is4(), only4 && unmapped.Is6():
-		return refuse("the address is not one of " + network)
-	}
-	return []netip.Addr{unmapped}, nil
-}
-
-// broadcast4 can be bound, but TCP cannot connect to it.
-var broadcast4 = netip.AddrFrom4([4]byte{127, 255, 255, 255})
-
 // portAttempts bounds the search for a port that both families have free.
 const portAttempts = 256
 
@@ -273,6 +283,7 @@ type sockets[S socket] struct {
 	socks    []S
 	bindings []Binding
 	self     *netif.Self // that of the gates; may be nil
+	users    *userCheck
 }
 
 // close closes everything and returns the first error.
@@ -281,7 +292,7 @@ func (b sockets[S]) close() error {
 	for _, s := range b.socks {
 		err = cmp.Or(err, s.Close())
 	}
-	return cmp.Or(err, b.self.Close())
+	return cmp.Or(err, b.self.Close(), b.users.close())
 }
 
 // addrPorts returns the addresses that are bound.

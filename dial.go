@@ -59,25 +59,15 @@ func dialAddrs(ctx context.Context, network, address string) ([]netip.AddrPort, 
 	default:
 		return nil, fmt.Errorf("%w: %w", ErrNotLoopback, net.UnknownNetworkError(network))
 	}
-	only4, only6 := strings.HasSuffix(network, "4"), strings.HasSuffix(network, "6")
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("address %s: %w", quote(address), err)
 	}
-	addrs := []netip.Addr{IPv6(), IPv4()}
-	if host != "" && !IsName(host) {
-		addr, err := netip.ParseAddr(host)
-		if err != nil || !Is(addr) {
-			return nil, fmt.Errorf("%s: %w", quote(address), ErrNotLoopback)
-		}
-		addrs = []netip.Addr{addr.Unmap().WithZone("")}
+	addrs, err := loopbackAddrs(network, host)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", quote(address), err)
 	}
-	addrs = slices.DeleteFunc(addrs, func(addr netip.Addr) bool {
-		return only4 && addr.Is6() || only6 && addr.Is4()
-	})
-	if len(addrs) == 0 {
-		return nil, fmt.Errorf("%s: %w: it is not an address of %s", quote(address), ErrNotLoopback, network)
-	}
+	slices.Reverse(addrs)                                              // ::1 first: RFC 6724
 	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // asks no DNS
 	if err != nil {
 		return nil, err

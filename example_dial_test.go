@@ -28,7 +28,7 @@ func ExampleDialContext_database() {
 	}
 	_, err := dial(context.Background(), "db.example.com:3306")
 	fmt.Println(err)
-	// Output: dial tcp: "db.example.com:3306": loopback: not a loopback address
+	// Output: dial tcp: "db.example.com:3306": loopback: not a loopback address: the host is neither a loopback address nor localhost
 }
 
 // A client for URLs that come from outside. Proxy is nil, as a proxy connects

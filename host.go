@@ -1,6 +1,8 @@
 package loopback
 
 import (
+	"fmt"
+	"net/netip"
 	"strings"
 
 	"example.com/loopback/internal/hosttext"
@@ -79,3 +81,38 @@ func IsHostHeader(value string) bool {
 	}
 	return hosttext.EndsLikeLocalhost(host) && hosttext.IsLocalhost(host)
 }
+
+// loopbackAddrs returns the addresses that a host stands for in a network: one,
+// or 127.0.0.1 and ::1.
+func loopbackAddrs(network, host string) ([]netip.Addr, error) {
+	only4, only6 := strings.HasSuffix(network, "4"), strings.HasSuffix(network, "6")
+	refuse := func(why string) ([]netip.Addr, error) { return nil, fmt.Errorf("%w: %s", ErrNotLoopback, why) }
+	if host == "" || IsName(host) {
+		switch {
+		case only4:
+			return []netip.Addr{IPv4()}, nil
+		case only6:
+			return []netip.Addr{IPv6()}, nil
+		}
+		return []netip.Addr{IPv4(), IPv6()}, nil
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return refuse("the host is neither a loopback address nor localhost")
+	}
+	unmapped := addr.Unmap().WithZone("")
+	switch {
+	case KindOf(addr) == KindUnspecified:
+		return refuse("the address means every interface")
+	case !Is(addr):
+		return refuse("the address is outside 127.0.0.0/8 and not ::1")
+	case unmapped == broadcast4:
+		return refuse("it is the broadcast address, to which nothing can connect")
+	case only6 && unmapped.Is4(), only4 && unmapped.Is6():
+		return refuse("the address is not one of " + network)
+	}
+	return []netip.Addr{unmapped}, nil
+}
+
+// broadcast4 can be bound, but TCP cannot connect to it.
+var broadcast4 = netip.AddrFrom4([4]byte{127, 255, 255, 255})

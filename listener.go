@@ -55,7 +55,10 @@ func (lc *ListenConfig) listen(ctx context.Context, network, address string) (*L
 	if err != nil {
 		return nil, err
 	}
-	l, err := newListener(all, lc.OnReject)
+	var l *Listener
+	if all.users, err = lc.userCheck(ctx, all.addrPorts()); err == nil {
+		l, err = newListener(all, lc.OnReject)
+	}
 	if err != nil {
 		_ = all.close() // the first error is the one to report
 		return nil, err
@@ -127,6 +130,9 @@ func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 		switch {
 		case r.Err == nil:
 			refusal := l.all.socks[r.Source].gate.admitConn(r.Conn)
+			if refusal == nil {
+				refusal = l.all.users.admit(r.Conn)
+			}
 			if refusal == nil {
 				return r.Conn, nil
 			}

@@ -1,10 +1,16 @@
 package loopback
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"os"
+	"slices"
 	"syscall"
+	"time"
 
 	"example.com/loopback/internal/socktab"
 )
@@ -73,4 +79,96 @@ func innermost(c net.Conn) (syscall.Conn, error) {
 		return nil, fmt.Errorf("%w: a %T is no socket", errors.ErrUnsupported, c)
 	}
 	return sc, nil
+}
+
+// A userCheck admits the connections of some users. It is nil where all are
+// admitted.
+type userCheck struct {
+	peers *socktab.Peers
+	uids  []uint32
+}
+
+// newUserCheck returns a check for listeners on the addresses. On each it
+// proves that the kernel tells the user of a connection, or the check would
+// refuse everything.
+func newUserCheck(ctx context.Context, uids []uint32, addrs []netip.AddrPort) (*userCheck, error) {
+	peers, err := socktab.OpenPeers()
+	if err != nil {
+		return nil, peerError(err)
+	}
+	u := &userCheck{peers: peers, uids: uids}
+	for _, at := range addrs {
+		if err := u.prove(ctx, at.Addr()); err != nil {
+			_ = peers.Close() // the first error is the one to report
+			return nil, fmt.Errorf("loopback: SameUser or AllowUIDs is set, and the users of connections are not told: %w", err)
+		}
+	}
+	return u, nil
+}
+
+// prove connects to addr and expects the answer to be this process's user.
+func (u *userCheck) prove(ctx context.Context, addr netip.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, userCheckTimeout)
+	defer cancel()
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(addr, 0).String())
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	var d net.Dialer
+	d.SetMultipathTCP(false)
+	client, err := d.DialContext(ctx, "tcp", ln.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_ = client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT stays behind
+	for {
+		server, err := ln.Accept()
+		if err != nil {
+			return cmp.Or(ctx.Err(), err)
+		}
+		uid, err := u.peers.UID(server.(*net.TCPConn))
+		ours := server.RemoteAddr().String() == client.LocalAddr().String() // or another program has connected
+		_ = server.Close()
+		switch {
+		case !ours:
+			continue
+		case err != nil:
+			return peerError(err)
+		case uid != uint32(os.Geteuid()):
+			return fmt.Errorf("%w: the user %d is said to be %d", ErrPeerUnknown, os.Geteuid(), uid)
+		}
+		return nil
+	}
+}
+
+// userCheckTimeout bounds the proof. It takes a fraction of a millisecond where
+// it succeeds.
+const userCheckTimeout = 500 * time.Millisecond
+
+// admit returns nil if a connection is that of an admitted user, and else an
+// error that wraps ErrRefused.
+func (u *userCheck) admit(c *net.TCPConn) error {
+	if u == nil {
+		return nil
+	}
+	uid, err := u.peers.UID(c)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrRefused, peerError(err))
+	case !slices.Contains(u.uids, uid):
+		return fmt.Errorf("%w: user %d is not admitted", ErrRefused, uid)
+	}
+	return nil
+}
+
+func (u *userCheck) close() error {
+	if u == nil {
+		return nil
+	}
+	return u.peers.Close()
 }

@@ -56,10 +56,16 @@ func asUser(uid uint32) *syscall.SysProcAttr {
 // do sends a command and waits until it is done.
 func (p *peer) do(command string) {
 	p.t.Helper()
+	require.Equal(p.t, "done\n", p.ask(command), command)
+}
+
+// ask sends a command and returns what comes of it.
+func (p *peer) ask(command string) string {
+	p.t.Helper()
 	fmt.Fprintln(p.in, command)
 	line, err := p.out.ReadString('\n')
 	require.NoError(p.t, err, command)
-	require.Equal(p.t, "done\n", line, command)
+	return line
 }
 
 // TestPeerChild is the process of a peer.
