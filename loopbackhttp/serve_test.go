@@ -26,15 +26,25 @@ import (
 // start serves server on both loopback addresses until the end of the test.
 func start(t *testing.T, server *http.Server) *loopback.Listener {
 	t.Helper()
+	ln := listen(t)
+	serveOn(t, server, ln)
+	return ln
+}
+
+func listen(t *testing.T) *loopback.Listener {
+	t.Helper()
 	ln, err := loopback.Listen("tcp", ":0")
 	require.NoError(t, err)
+	return ln
+}
+
+func serveOn(t *testing.T, server *http.Server, ln *loopback.Listener) {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()
 	t.Cleanup(func() {
 		server.Close()
 		assert.ErrorIs(t, <-ended, http.ErrServerClosed)
 	})
-	return ln
 }
 
 // get asks url for what is at host, and returns the status and the body.
