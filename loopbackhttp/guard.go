@@ -83,6 +83,9 @@ type Guard struct {
 	// Addresses are compared as addresses, IPv4-mapped ones as IPv4. An entry
 	// that is neither is malformed, as is one with a port, a zone or a wildcard.
 	// A name that is not ASCII is listed in its ASCII form.
+	//
+	// A page can read the answers if an attacker can make its name one of Hosts,
+	// so whoever controls the DNS of a listed name is trusted.
 	Hosts []string
 
 	// Origins lists further origins to serve, exactly as browsers send them,

@@ -291,6 +291,9 @@ func TestErrors(t *testing.T) {
 	long := "Sec-Fetch-" + strings.Repeat("a", 2000)
 	assert.Equal(t, `Sec-Fetch-Dest is repeated`, denied(guard, "localhost", "Sec-Fetch-Dest", "a", "Sec-Fetch-Dest", "b", long, "a", long, "b"))
 	assert.Equal(t, `Guard.Hosts: entry "a:80": has a port`, denied(&loopbackhttp.Guard{Hosts: []string{"a:80"}}, "localhost"))
+	wildcard := &http.Request{Host: "localhost"}
+	wildcard = wildcard.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80}))
+	assert.EqualError(t, guard.Check(wildcard), `loopbackhttp: request denied: local address "192.0.2.1:80": not loopback`)
 	err := guard.Check(nil)
 	checkError(t, err)
 	assert.ErrorContains(t, err, "request is nil")
