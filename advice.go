@@ -264,7 +264,7 @@ func (h hostsAdvice) edit(lines []string) string {
 	}
 	if mend != "" {
 		for _, e := range h.hosts.Entries {
-			if n := strconv.Itoa(e.Line); h.afterMend(e) && foreign(e) && !slices.Contains(lines, n) {
+			if n := strconv.Itoa(e.Line); h.afterMend(e) && isForeign(e) && !slices.Contains(lines, n) {
 				lines = append(lines, n)
 			}
 		}
@@ -291,9 +291,9 @@ func (h hostsAdvice) takeOut(lines []string) string {
 	return fmt.Sprintf("take %s out of %s of %s", h.name, lineList(lines), h.hosts.Path)
 }
 
-// foreign reports whether the address of e is one that a localhost name must not
+// isForeign reports whether the address of e is one that a localhost name must not
 // have. A link-local address with a zone may stay.
-func foreign(e hostsfile.Entry) bool {
+func isForeign(e hostsfile.Entry) bool {
 	return e.Addr.IsValid() && (!Is(e.Addr) || e.Addr == broadcast4) && !(e.Addr.IsLinkLocalUnicast() && e.Addr.Zone() != "")
 }
 

@@ -365,7 +365,7 @@ func (res *Resolution) hostsFile(f *facts) (fs []Finding) {
 			}
 			lines = append(lines, strconv.Itoa(e.Line))
 			evidence = append(evidence, e.Source())
-			if IsName(res.Name) && foreign(e) { // it is better lost
+			if IsName(res.Name) && isForeign(e) { // it is better lost
 				take = append(take, strconv.Itoa(e.Line))
 			}
 		}

@@ -148,7 +148,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 	if !literal {
 		f.hosts = hostsfile.Read(f.hosts.Path, name)
 	}
-	f.lookups = r.lookupAll(ctx, name, f)
+	f.lookups = r.ask(ctx, name, f.hosts, f.sources)
 	res := &Resolution{Name: name, Answers: f.answers(), Dial: []netip.Addr{}, Findings: []Finding{}}
 	var listen netip.Addr
 	var listenErr error
@@ -204,17 +204,17 @@ func checkName(name string) (literal bool, err error) {
 	return false, nil
 }
 
-// lookupAll asks the resolver, but not where package net would keep all of a huge
+// ask makes the lookups, but not where package net would keep all of a huge
 // hosts file in memory.
-func (r *Resolver) lookupAll(ctx context.Context, name string, f facts) lookups {
-	if f.hosts.TooBig {
+func (r *Resolver) ask(ctx context.Context, name string, hosts *hostsfile.File, sources hostsfile.Sources) lookups {
+	if hosts.TooBig {
 		failed := lookup{err: fmt.Errorf("%s is bigger than %d MiB, and package net would keep all of it in memory: not asked",
-			f.hosts.Path, hostsfile.MaxSize>>20)}
+			hosts.Path, hostsfile.MaxSize>>20)}
 		return lookups{all: failed, v4: failed, v6: failed}
 	}
 	ctx, cancel := context.WithTimeout(ctx, within(ctx, lookupTimeout))
 	defer cancel()
-	return lookupAll(ctx, r.net(), name, f.sources.DNSFirst())
+	return lookupAll(ctx, r.net(), name, sources.DNSFirst())
 }
 
 // within returns d, or less if ctx ends so soon that nothing could follow.
@@ -255,32 +255,32 @@ func listenAddr(addrs []netip.Addr, name string) netip.Addr {
 }
 
 // tryLoopback binds the loopback address addr and connects to it.
-func tryLoopback(ctx context.Context, addr netip.Addr) (bind, connect Outcome) {
-	bind.Tried = true
-	bound, err := sockctl.BindOnly(ctx, addr)
-	if err == nil && !Is(bound) { // a FreeBSD jail makes a public address of 127.0.0.1
+func tryLoopback(ctx context.Context, addr netip.Addr) (bound, connected Outcome) {
+	bound.Tried = true
+	at, err := sockctl.BindOnly(ctx, addr)
+	if err == nil && !Is(at) { // a FreeBSD jail makes a public address of 127.0.0.1
 		err = &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)),
-			Err: fmt.Errorf("bound to %v: %w", bound, ErrNotLoopback)}
+			Err: fmt.Errorf("bound to %v: %w", at, ErrNotLoopback)}
 	}
 	if err != nil {
-		bind.Err = err
-		return bind, connect
+		bound.Err = err
+		return bound, connected
 	}
 	ln, err := sockctl.Listen(ctx, addr)
 	if err != nil {
-		bind.Err = err
-		return bind, connect
+		bound.Err = err
+		return bound, connected
 	}
 	defer ln.Close()
 	if ctx.Err() != nil {
-		return bind, connect
+		return bound, connected
 	}
 	d := net.Dialer{Timeout: within(ctx, connectTimeout), KeepAlive: -1}
 	conn, err := d.DialContext(ctx, "tcp", ln.Addr().String())
 	if err == nil {
 		conn.Close()
 	}
-	return bind, Outcome{Tried: true, Err: err}
+	return bound, Outcome{Tried: true, Err: err}
 }
 
 // examine adds to the facts what the machine is, as far as it matters for the
@@ -311,14 +311,14 @@ func (f *facts) examine(ctx context.Context, res *Resolution) {
 	}
 	for _, addr := range []netip.Addr{IPv4(), IPv6()} {
 		i := slices.IndexFunc(res.Answers, func(a Answer) bool { return a.Addr == addr && a.Bind.Tried })
-		var bind, connect Outcome
+		a := Answer{Addr: addr}
 		if i >= 0 {
-			bind, connect = res.Answers[i].Bind, res.Answers[i].Connect
+			a = res.Answers[i]
 		} else {
-			bind, connect = tryLoopback(ctx, addr)
+			a.Bind, a.Connect = tryLoopback(ctx, addr)
 		}
-		f.machine.set(addr, connect.OK())
-		f.process = cmp.Or(f.process, fixProcess(bind.Err, connect.Err))
+		f.machine.set(addr, a.Connect.OK())
+		f.process = cmp.Or(f.process, fixProcess(a.Bind.Err, a.Connect.Err))
 	}
 }
 

@@ -910,7 +910,9 @@ func TestResolveMissesNoAddressThatIsOnlyBindable(t *testing.T) {
 	writeEtc(t, "hosts", "")
 	assert.Contains(t, resolveAfresh(t, "go", "localhost").Text, "fix: put `127.0.0.1 localhost` into /etc/hosts\n", "and not what would not work")
 
-	run(t, "ip", "addr", "add", "::1/128", "dev", "lo", "nodad")
+	sysctl(t, "net/ipv6/ip_nonlocal_bind", "0")
+	run(t, "ip", "addr", "add", "::1/128", "dev", "lo")
+	settle(t)
 	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 	sysctl(t, "net/ipv4/ip_nonlocal_bind", "1")
 	writeEtc(t, "hosts", hostsBoth)

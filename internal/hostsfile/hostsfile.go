@@ -47,7 +47,7 @@ type Problem struct {
 }
 
 // Path returns the path of the hosts file.
-func Path() string { return path() }
+func Path() string { return systemPath() }
 
 // Source returns the entry as it is shown in reports: "hosts:2".
 func (e Entry) Source() string { return "hosts:" + strconv.Itoa(e.Line) }

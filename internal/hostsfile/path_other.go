@@ -2,5 +2,5 @@
 
 package hostsfile
 
-// path returns the path of the hosts file.
-func path() string { return "/etc/hosts" }
+// systemPath returns the path of the hosts file.
+func systemPath() string { return "/etc/hosts" }

@@ -2,8 +2,8 @@ package hostsfile
 
 import "golang.org/x/sys/windows"
 
-// path returns the path of the hosts file.
-func path() string {
+// systemPath returns the path of the hosts file.
+func systemPath() string {
 	dir, err := windows.GetSystemDirectory()
 	if err != nil {
 		dir = `C:\Windows\System32`

@@ -236,17 +236,17 @@ func replacement(r rune) string {
 	return "write " + s + " in its place"
 }
 
-// A part is a piece of a line that some editors show as a line.
-type part struct {
+// A piece is a part of a line that some editors show as a line.
+type piece struct {
 	text []byte
 	mark string // what ends the piece before, or this one
 }
 
 // linesWithin returns the pieces of a line that is more than one line to some
 // editors.
-func linesWithin(line []byte) []part {
+func linesWithin(line []byte) []piece {
 	line = bytes.TrimRight(line, goSpace)
-	var parts []part
+	var pieces []piece
 	for _, mark := range []rune{'\r', '\v', '\f', 0x85, 0x2028, 0x2029} {
 		sep := []byte(string(mark))
 		if !bytes.Contains(line, sep) {
@@ -257,11 +257,11 @@ func linesWithin(line []byte) []part {
 			name = describe(mark)
 		}
 		for text := range bytes.SplitSeq(line, sep) {
-			parts = append(parts, part{text: text, mark: name})
+			pieces = append(pieces, piece{text: text, mark: name})
 		}
 		break
 	}
-	return parts
+	return pieces
 }
 
 // utf16Order returns the byte order of a file in UTF-16 that begins with head, or
