@@ -1,6 +1,7 @@
 // Package socktab looks at sockets as the kernel lists them: who listens on a
-// port, and who is at the other end of a connection. Linux has such a list; on
-// other systems the functions say [errors.ErrUnsupported].
+// port, who is at the other end of a connection, and which are this process's
+// own. The first two need a list that Linux has; on other systems the functions
+// say [errors.ErrUnsupported].
 package socktab
 
 import (
