@@ -14,7 +14,7 @@ import (
 // A nameServer answers DNS queries. It is silent about the names that it maps to
 // "", and about one family only, where the name is followed by "/4" or "/6". The
 // names that it maps to "alias" are another name for one that does not exist,
-// and those that it maps to "cname NAME" for NAME.
+// and those that it maps to "cname NAME" for NAME. "*" is every other name.
 type nameServer struct {
 	mu    sync.Mutex
 	zone  map[string]string // "localhost.corp.example" -> "192.0.2.66 2001:db8::66"
@@ -52,6 +52,9 @@ func (s *nameServer) answer(q []byte) []byte {
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, name)
 	addrs, ok := s.zone[name]
+	if !ok {
+		addrs, ok = s.zone["*"]
+	}
 	fam := map[uint16]string{1: "/4", 28: "/6"}[typ]
 	if _, silent := s.zone[name+fam]; silent || ok && addrs == "" {
 		return nil
