@@ -2,18 +2,22 @@ package loopback_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 // skipWithoutSockets skips where there is no network stack to bind to.
@@ -402,9 +406,135 @@ func TestIngressText(t *testing.T) {
 	}
 }
 
-func TestBindingZero(t *testing.T) {
+func TestBindingZeroIsNotBound(t *testing.T) {
 	assert.False(t, loopback.Binding{}.Bound())
-	assert.NotEmpty(t, loopback.Binding{}.String())
+	assert.Equal(t, " invalid AddrPort (not bound)", loopback.Binding{}.String())
+}
+
+// A Binding comes back from JSON as it was, with an error of the same text and
+// error number, and gives the same bytes again.
+func TestBindingIsReadBack(t *testing.T) {
+	ln := listening(t, ":0")
+	taken := ln.AddrPorts()[0]
+	_, inUse := loopback.Listen("tcp", taken.String())
+	require.Error(t, inUse)
+	bindings := append(ln.Bindings(), loopback.Binding{},
+		loopback.Binding{Network: "udp6", Addr: netip.MustParseAddrPort("[::1]:53"), Ingress: loopback.IngressRemote, Err: inUse},
+		loopback.Binding{Network: "tcp4", Addr: taken, Err: errors.New("<why> & \"how\"")})
+	for _, b := range bindings {
+		text, err := json.Marshal(b)
+		require.NoError(t, err)
+		var got loopback.Binding
+		require.NoError(t, json.Unmarshal(text, &got))
+		again, err := json.Marshal(got)
+		require.NoError(t, err)
+		assert.Equal(t, string(text), string(again))
+		assert.Equal(t, b.String(), got.String())
+		assert.Equal(t, b.Bound(), got.Bound())
+		assert.Equal(t, errors.Is(b.Err, syscall.EADDRINUSE), errors.Is(got.Err, syscall.EADDRINUSE))
+	}
+	text, err := json.Marshal(loopback.Binding{Network: "tcp6", Addr: netip.MustParseAddrPort("[::1]:80"), Ingress: loopback.IngressCheck,
+		Err: os.NewSyscallError("bind", syscall.EADDRINUSE)})
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"network":"tcp6","addr":"[::1]:80","ingress":"check","bound":false,
+		"error":"bind: `+syscall.EADDRINUSE.Error()+`","errno":"EADDRINUSE"}`, string(text))
+
+	was := loopback.Binding{Network: "tcp4"}
+	for _, bad := range []string{`[]`, `{"addr":"localhost:80"}`, `{"ingress":"strong"}`, `{"bound":"yes"}`} {
+		assert.Error(t, json.Unmarshal([]byte(bad), &was), bad)
+		assert.Equal(t, loopback.Binding{Network: "tcp4"}, was, "unchanged")
+	}
+}
+
+func TestIngressIsReadBack(t *testing.T) {
+	for i := loopback.IngressAuto; i <= loopback.IngressAny; i++ {
+		got := loopback.Ingress(9)
+		require.NoError(t, got.UnmarshalText([]byte(i.String())))
+		assert.Equal(t, i, got)
+	}
+	i := loopback.IngressCheck
+	for _, bad := range []string{"", "Check", "check ", "Ingress(9)", "1"} {
+		assert.ErrorContains(t, i.UnmarshalText([]byte(bad)), strconv.Quote(bad))
+		assert.Equal(t, loopback.IngressCheck, i)
+	}
+}
+
+// The text of an error names what was given and what is wrong with it.
+func TestListenErrorTexts(t *testing.T) {
+	for _, tt := range []struct {
+		network, address, want string
+		notLoopback            bool
+	}{
+		{"tcp", "8080", `listen tcp: address "8080": missing port`, false},
+		{"tcp", "localhost", `listen tcp: address "localhost": missing port`, false},
+		{"tcp4", "127.0.0.1", `listen tcp4: address "127.0.0.1": missing port`, false},
+		{"tcp", "::1", `listen tcp: address "::1": too many colons`, false},
+		{"tcp", "example.com", `listen tcp: loopback: not a loopback address: address "example.com": missing port`, true},
+		{"tcp", "0.0.0.0:80", `listen tcp: "0.0.0.0:80": loopback: not a loopback address: the address means every interface`, true},
+		{"udp", ":80", `listen udp: "udp" is for ListenPacket, not for Listen: loopback: not a loopback address: unknown network udp`, true},
+		{"udp6", ":80", `listen udp6: "udp6" is for ListenPacket, not for Listen: loopback: not a loopback address: unknown network udp6`, true},
+		{"tcp44", ":80", `listen tcp44: loopback: not a loopback address: unknown network tcp44`, true},
+	} {
+		_, err := loopback.Listen(tt.network, tt.address)
+		assert.EqualError(t, err, tt.want)
+		assert.Equal(t, tt.notLoopback, errors.Is(err, loopback.ErrNotLoopback), tt.address)
+	}
+	_, err := loopback.ListenPacket("tcp", ":80")
+	assert.EqualError(t, err, `listen tcp: "tcp" is for Listen, not for ListenPacket: loopback: not a loopback address: unknown network tcp`)
+	assert.EqualError(t, loopback.Verify(nil), "verify socket: there is no socket: "+syscall.EINVAL.Error())
+	assert.ErrorContains(t, loopback.Verify((*net.TCPListener)(nil)), "there is no socket")
+	assert.ErrorContains(t, loopback.Verify(new(net.UDPConn)), "there is no socket")
+}
+
+// The network and the address of an error are those of package net, before
+// Close and after.
+func TestErrorsHaveOneNetwork(t *testing.T) {
+	for _, address := range []string{":0", "127.0.0.1:0"} {
+		ln := listening(t, address)
+		pc := packetConn(t, new(loopback.ListenConfig), address)
+		check := func() {
+			t.Helper()
+			_, err := ln.Accept()
+			op, ok := errors.AsType[*net.OpError](err)
+			require.True(t, ok)
+			assert.Equal(t, []any{"accept", "tcp", ln.Addr()}, []any{op.Op, op.Net, op.Addr})
+			_, _, err = pc.ReadFrom(make([]byte, 1))
+			op, ok = errors.AsType[*net.OpError](err)
+			require.True(t, ok)
+			assert.Equal(t, []any{"read", "udp", pc.LocalAddr()}, []any{op.Op, op.Net, op.Source})
+			_, err = pc.WriteTo(nil, pc.LocalAddr())
+			op, ok = errors.AsType[*net.OpError](err)
+			require.True(t, ok)
+			assert.Equal(t, []any{"write", "udp", pc.LocalAddr()}, []any{op.Op, op.Net, op.Source})
+			_, err = pc.WriteTo(nil, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			op, ok = errors.AsType[*net.OpError](err)
+			require.True(t, ok)
+			assert.Equal(t, "udp", op.Net)
+		}
+		require.NoError(t, ln.SetDeadline(time.Unix(1, 0)))
+		require.NoError(t, pc.SetDeadline(time.Unix(1, 0)))
+		check()
+		require.NoError(t, ln.Close())
+		require.NoError(t, pc.Close())
+		check()
+		for _, err := range []error{ln.Close(), ln.SetDeadline(time.Time{}), pc.Close(), pc.SetDeadline(time.Time{}), pc.SetReadBuffer(1), pc.SetWriteBuffer(1)} {
+			assert.ErrorIs(t, err, net.ErrClosed)
+			op, ok := errors.AsType[*net.OpError](err)
+			require.True(t, ok)
+			assert.Contains(t, []string{"tcp", "udp"}, op.Net)
+		}
+		_, err := ln.Files()
+		assert.ErrorIs(t, err, net.ErrClosed)
+		_, err = pc.Files()
+		assert.ErrorIs(t, err, net.ErrClosed)
+	}
+}
+
+// What Bindings returns is the caller's.
+func TestListenerBindingsAreACopy(t *testing.T) {
+	ln := listening(t, ":0")
+	ln.Bindings()[0] = loopback.Binding{}
+	assert.True(t, ln.Bindings()[0].Bound())
 }
 
 // Some systems bind another address than they were asked to: a FreeBSD jail

@@ -107,7 +107,7 @@ func loopbackAddrs(network, host string) ([]netip.Addr, error) {
 	case !Is(addr):
 		return refuse("the address is outside 127.0.0.0/8 and not ::1")
 	case unmapped == broadcast4:
-		return refuse("it is the broadcast address, to which nothing can connect")
+		return refuse("nothing can connect to the broadcast address")
 	case only6 && unmapped.Is4(), only4 && unmapped.Is6():
 		return refuse("the address is not one of " + network)
 	}

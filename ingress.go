@@ -130,7 +130,7 @@ func (g gate) admitConn(c *net.TCPConn) error {
 	if g.ingress == IngressCheck {
 		index, err := sockctl.ConnInterface(c, g.addr)
 		if err != nil {
-			return fmt.Errorf("%w: the interface it came in by is unknown: %w", ErrRefused, err)
+			return fmt.Errorf("%w: the interface of the connection is unknown: %w", ErrRefused, err)
 		}
 		if err := g.admitInterface(index); err != nil {
 			return err
@@ -153,7 +153,7 @@ func (g gate) admitDatagram(remote netip.Addr, control []byte) error {
 // admitInterface judges the index of the interface that something came in by.
 func (g gate) admitInterface(index int) error {
 	if index != g.loopback.Index || index == 0 {
-		return fmt.Errorf("%w: it came in by interface %d, not by %s", ErrRefused, index, g.loopback.Name)
+		return fmt.Errorf("%w: came in by interface %d, not by %s", ErrRefused, index, g.loopback.Name)
 	}
 	return nil
 }

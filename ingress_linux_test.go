@@ -369,7 +369,7 @@ func TestIngress(t *testing.T) {
 				s.host.routeLocalnet(t, "wire")
 				s.host.sysctl(t, "net/ipv4/conf/wire/accept_local", "1")
 				s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
 				s.outside.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "wire")
 				s.outside.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "wire", "nodad")
 				s.rewrite(t, "ip daddr set 127.0.0.1", "ip6 daddr set ::1")
@@ -451,7 +451,7 @@ func TestIngress(t *testing.T) {
 			name: "another address on lo", // reaches wildcards that are bound to lo, not 127.0.0.1
 			setup: func(t *testing.T, s *stage) {
 				s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo")
+				s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
 				s.outside.run(t, "ip", "route", "add", "203.0.113.5", "via", "10.0.0.1")
 				s.outside.run(t, "ip", "route", "add", "fd05::5", "via", "fd00::1")
 			},
@@ -682,7 +682,7 @@ func TestIngressServesLocalClients(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStage(t)
 			s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
-			s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo")
+			s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
 			s.host.run(t, "ip", "route", "add", "203.0.113.9", "dev", "lo")
 			s.host.run(t, "ip", "route", "add", "fd05::9", "dev", "lo")
 			if tt.rule != "" {

@@ -14,9 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 // maxPayload is the most that fits in an IPv4 datagram: 65,535 less the
@@ -377,11 +378,16 @@ func TestPacketDeadline(t *testing.T) {
 		require.NoError(t, c.SetDeadline(time.Time{}))
 		_, err = c.WriteToUDPAddrPort(buf, from)
 		require.NoError(t, err)
+		_, err = client.Write([]byte("x")) // which a read would return
+		require.NoError(t, err)
 		require.NoError(t, c.SetDeadline(past))
 		_, err = c.WriteToUDPAddrPort(buf, from)
 		requireTimeout(t, err)
 		_, _, err = c.ReadFromUDPAddrPort(buf)
 		requireTimeout(t, err)
+		require.NoError(t, c.SetDeadline(time.Time{}))
+		_, _, err = c.ReadFromUDPAddrPort(buf)
+		require.NoError(t, err)
 	})
 }
 
@@ -456,8 +462,16 @@ func TestPacketContext(t *testing.T) {
 // with a deadline, one after the other.
 func TestPacketConnIsNetPacketConn(t *testing.T) {
 	var pc net.PacketConn = packetConn(t, new(loopback.ListenConfig), "127.0.0.1:0")
-	require.NoError(t, pc.SetDeadline(time.Now().Add(time.Millisecond)))
-	_, _, err := pc.ReadFrom(make([]byte, 1))
+	_, err := pc.WriteTo([]byte("x"), pc.LocalAddr()) // to itself
+	require.NoError(t, err)
+	b := make([]byte, 2)
+	require.NoError(t, pc.SetReadDeadline(time.Now().Add(patience)))
+	n, from, err := pc.ReadFrom(b)
+	require.NoError(t, err)
+	assert.Equal(t, "x", string(b[:n]))
+	assert.Equal(t, pc.LocalAddr(), from)
+	require.NoError(t, pc.SetDeadline(time.Unix(1, 0)))
+	_, _, err = pc.ReadFrom(b)
 	var ne net.Error
 	require.ErrorAs(t, err, &ne)
 	assert.True(t, ne.Timeout())

@@ -84,8 +84,8 @@ func inspect(c syscall.Conn) (s sockctl.Info, err error) {
 		return s, fmt.Errorf("there is no socket: %w", syscall.EINVAL)
 	}
 	rc, err := c.SyscallConn()
-	if err != nil {
-		return s, err
+	if err != nil { // of a nil or a zero value
+		return s, fmt.Errorf("there is no socket: %w", err)
 	}
 	if cerr := rc.Control(func(fd uintptr) { s, err = sockctl.Inspect(fd) }); cerr != nil {
 		if _, ok := c.(*os.File); ok {
@@ -100,21 +100,21 @@ func inspect(c syscall.Conn) (s sockctl.Info, err error) {
 func exposure(s sockctl.Info) string {
 	switch addr := s.Local.Addr(); {
 	case s.Type == sockctl.NotSocket:
-		return "it is not a socket"
+		return "the descriptor is not a socket"
 	case s.Type == sockctl.NotInternet:
-		return "it is not an internet socket"
+		return "the socket is not an internet socket"
 	case s.Transparent:
-		return "it has IP_TRANSPARENT, and is given connections to other addresses"
+		return "the socket has IP_TRANSPARENT, and is given connections to other addresses"
 	case s.Device != "":
-		return "it is bound to interface " + s.Device + ", which is not the loopback interface"
+		return "the socket is bound to interface " + s.Device + ", which is not the loopback interface"
 	case !addr.IsValid(), addr.IsUnspecified() && s.Local.Port() == 0:
-		return "it is not bound"
+		return "the socket is not bound"
 	case addr.IsUnspecified():
-		return "it is bound to every interface"
+		return "the socket is bound to every interface"
 	case !Is(addr):
-		return "it is bound to " + addr.String()
+		return "the socket is bound to " + addr.String()
 	case s.Peer.IsValid() && !Is(s.Peer.Addr()):
-		return "it is connected to " + s.Peer.String()
+		return "the socket is connected to " + s.Peer.String()
 	}
 	return ""
 }
