@@ -11,15 +11,17 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
 )
 
 // An inherited is a listener as it is handed over: package net's idea of a
@@ -286,6 +288,10 @@ func TestAdoptRefuses(t *testing.T) {
 			before := socketState(bad.fd)
 			for _, lc := range []*loopback.ListenConfig{auto, {Ingress: loopback.IngressAny}} {
 				refuse(t, lc, loopback.ErrNotLoopback, tt.why, bad.TCPListener)
+				_, err := lc.Adopt(bad.TCPListener)
+				op, ok := errors.AsType[*net.OpError](err)
+				require.True(t, ok)
+				assert.Equal(t, bad.Addr(), op.Addr, "the error names the listener")
 				refuse(t, lc, loopback.ErrNotLoopback, tt.why, good4.TCPListener, good6.TCPListener, bad.TCPListener)
 				refuse(t, lc, loopback.ErrNotLoopback, tt.why, bad.TCPListener, good4.TCPListener)
 			}
@@ -526,5 +532,283 @@ func TestAdoptInherited(t *testing.T) {
 		require.NoError(t, err)
 		got.Close()
 		c.Close()
+	}
+}
+
+// adoptPacket opens sockets on the host of a stage and adopts them there.
+func (s *stage) adoptPacket(t *testing.T, lc *loopback.ListenConfig, specs ...socketSpec) (c *loopback.PacketConn, fds []int, err error) {
+	t.Helper()
+	var given []net.PacketConn
+	for _, spec := range specs {
+		var fd int
+		var oerr error
+		s.host.do(func() { fd, oerr = spec.open() })
+		require.NoError(t, oerr)
+		f := os.NewFile(uintptr(fd), "inherited")
+		t.Cleanup(func() { f.Close() })
+		pc, oerr := net.FilePacketConn(f)
+		require.NoError(t, oerr)
+		t.Cleanup(func() { pc.Close() })
+		given, fds = append(given, pc), append(fds, fd)
+	}
+	s.host.do(func() { c, err = lc.AdoptPacket(given...) })
+	return c, fds, err
+}
+
+var (
+	packet4 = socketSpec{family: v4, typ: dgram, bind: "127.0.0.1:0"}
+	packet6 = socketSpec{family: v6, typ: dgram, bind: "[::1]:0"}
+)
+
+// with returns spec with more options, or bound to a device.
+func (s socketSpec) with(device string, o ...[3]int) socketSpec {
+	s.device, s.options = device, append(slices.Clone(s.options), o...)
+	return s
+}
+
+// AdoptPacket sets no option. What a socket has already decides which mode it
+// can have, and what it cannot have is said, or an error.
+func TestAdoptPacketModes(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	for _, tt := range []struct {
+		name  string
+		specs []socketSpec
+		auto  loopback.Ingress
+	}{
+		{"plain", []socketSpec{packet4, packet6}, loopback.IngressRemote},
+		{"plain, one", []socketSpec{packet6}, loopback.IngressRemote},
+		{"another address", []socketSpec{{family: v4, typ: dgram, bind: "127.9.9.9:0"}}, loopback.IngressRemote},
+		{"with interfaces", []socketSpec{packet4.with("", pktinfo4), packet6.with("", pktinfo6)}, loopback.IngressCheck},
+		{"bound to lo", []socketSpec{packet4.with("lo"), packet6.with("lo")}, loopback.IngressDevice},
+		{"bound to lo, with interfaces", []socketSpec{packet4.with("lo", pktinfo4)}, loopback.IngressDevice},
+	} {
+		for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
+			t.Run(tt.name+"/"+ingress.String(), func(t *testing.T) {
+				before := descriptors(t)
+				c, fds, err := s.adoptPacket(t, &loopback.ListenConfig{Ingress: ingress}, tt.specs...)
+				device, check := tt.specs[0].device != "", len(tt.specs[0].options) > 0
+				if ingress == loopback.IngressDevice && !device || ingress == loopback.IngressCheck && !check {
+					require.ErrorIs(t, err, errors.ErrUnsupported)
+					assert.ErrorContains(t, err, "ingress "+ingress.String()+": ")
+					assert.Len(t, descriptors(t), len(before)+2*len(fds), "the sockets and nothing else")
+					return
+				}
+				require.NoError(t, err)
+				defer c.Close()
+				want := ingress
+				if ingress == loopback.IngressAuto {
+					want = tt.auto
+				}
+				for i, b := range c.Bindings() {
+					assert.True(t, b.Bound())
+					assert.Equal(t, want, b.Ingress)
+					assert.Equal(t, map[int]string{v4: "udp4", v6: "udp6"}[tt.specs[i].family], b.Network)
+					if ingress == loopback.IngressAuto && want == loopback.IngressRemote {
+						assert.ErrorContains(t, b.Err, "could forge")
+						assert.ErrorContains(t, b.Err, "IP_PKTINFO")
+					} else {
+						assert.NoError(t, b.Err)
+					}
+				}
+				for _, at := range c.AddrPorts() {
+					exchange(t, s, c, at)
+				}
+				require.NoError(t, c.Close())
+				assert.Len(t, descriptors(t), len(before)+len(fds), "the caller's other descriptors")
+			})
+		}
+	}
+}
+
+// exchange sends a datagram from the host to c, and its answer back.
+func exchange(t *testing.T, s *stage, c *loopback.PacketConn, at netip.AddrPort) {
+	t.Helper()
+	var client net.Conn
+	var err error
+	s.host.do(func() { client, err = net.Dial("udp", at.String()) })
+	require.NoError(t, err)
+	defer client.Close()
+	_, err = client.Write([]byte("question"))
+	require.NoError(t, err)
+	b := make([]byte, 20)
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
+	n, from, err := c.ReadFromUDPAddrPort(b)
+	require.NoError(t, err)
+	assert.Equal(t, "question", string(b[:n]))
+	_, err = c.WriteToUDPAddrPort([]byte("answer"), from)
+	require.NoError(t, err)
+	client.SetReadDeadline(time.Now().Add(patience))
+	n, err = client.Read(b)
+	require.NoError(t, err)
+	assert.Equal(t, "answer", string(b[:n]))
+}
+
+// No option of an adopted socket is changed, and on an error it stays open.
+func TestAdoptPacketTouchesNothing(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	auto := new(loopback.ListenConfig)
+	wildcard := socketSpec{family: v4, typ: dgram, bind: "0.0.0.0:0"}
+	target := s.inherit(t, plain4).Addr().String()
+	for _, tt := range []struct {
+		name  string
+		lc    *loopback.ListenConfig
+		specs []socketSpec
+		want  error
+		why   string // "" if they are adopted
+	}{
+		{"both", &loopback.ListenConfig{RequireBoth: true}, []socketSpec{packet4, packet6}, nil, ""},
+		{"wildcard", auto, []socketSpec{packet4, wildcard}, loopback.ErrNotLoopback, "every interface"},
+		{"not bound", auto, []socketSpec{{family: v4, typ: dgram}}, loopback.ErrNotLoopback, "not bound"},
+		{"connected", auto, []socketSpec{packet6, {family: v4, typ: dgram, connect: target}}, loopback.ErrNotLoopback, "connected to " + target},
+		{"two of a family", auto, []socketSpec{packet4, packet4}, nil, "same family"},
+		{"one family", &loopback.ListenConfig{RequireBoth: true}, []socketSpec{packet6}, nil, "RequireBoth"},
+		{"no such mode", &loopback.ListenConfig{Ingress: 77}, []socketSpec{packet6}, nil, "77"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var given []net.PacketConn
+			var fds []int
+			var before []map[string]string
+			for _, spec := range tt.specs {
+				var fd int
+				var err error
+				s.host.do(func() { fd, err = spec.open() })
+				require.NoError(t, err)
+				f := os.NewFile(uintptr(fd), "inherited")
+				defer f.Close()
+				pc, err := net.FilePacketConn(f)
+				require.NoError(t, err)
+				defer pc.Close()
+				given, fds, before = append(given, pc), append(fds, fd), append(before, socketState(fd))
+			}
+			var c *loopback.PacketConn
+			var err error
+			s.host.do(func() { c, err = tt.lc.AdoptPacket(given...) })
+			for i, fd := range fds {
+				wantSameState(t, before[i], socketState(fd))
+				assert.NoError(t, given[i].SetDeadline(time.Time{}), "it is open")
+			}
+			if tt.why == "" {
+				require.NoError(t, err)
+				require.NoError(t, c.Close())
+				assert.ErrorIs(t, given[0].Close(), net.ErrClosed, "the PacketConn closes what it adopted")
+				return
+			}
+			assert.Nil(t, c)
+			op, ok := err.(*net.OpError)
+			require.True(t, ok, "%T", err)
+			assert.Equal(t, "adopt", op.Op)
+			assert.Equal(t, "udp", op.Net)
+			assert.ErrorContains(t, err, tt.why)
+			if tt.want != nil {
+				assert.ErrorIs(t, err, tt.want)
+				assert.Equal(t, given[len(given)-1].LocalAddr(), op.Addr, "the error names the socket")
+			}
+		})
+	}
+	var nilUDP *net.UDPConn
+	own, err := loopback.ListenPacket("udp", ":0")
+	require.NoError(t, err)
+	defer own.Close()
+	for _, bad := range []net.PacketConn{nil, nilUDP, own, new(net.IPConn)} {
+		_, err := auto.AdoptPacket(bad)
+		assert.ErrorIs(t, err, loopback.ErrNotLoopback, "%T", bad)
+	}
+	_, err = auto.AdoptPacket(new(net.UDPConn))
+	assert.ErrorIs(t, err, syscall.EINVAL)
+	_, err = auto.AdoptPacket()
+	assert.ErrorContains(t, err, "no listener or socket")
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer udp.Close()
+	_, err = auto.AdoptPacket(udp, udp)
+	assert.ErrorContains(t, err, "twice")
+}
+
+// The files of a listener are in the order of AddrPorts, belong to the caller,
+// and make another listener of the same sockets.
+func TestFilesAreAdopted(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote} {
+		lc := &loopback.ListenConfig{Ingress: ingress}
+		var ln, again *loopback.Listener
+		var pc, pcAgain *loopback.PacketConn
+		var err, perr error
+		s.host.do(func() {
+			ln, err = lc.Listen(context.Background(), "tcp", ":0")
+			pc, perr = lc.ListenPacket(context.Background(), "udp", ":0")
+		})
+		require.NoError(t, errors.Join(err, perr))
+		files, err := ln.Files()
+		require.NoError(t, err)
+		var lns []net.Listener
+		for _, f := range files {
+			given, err := net.FileListener(f)
+			require.NoError(t, err)
+			lns = append(lns, given)
+			require.NoError(t, f.Close())
+		}
+		files, err = pc.Files()
+		require.NoError(t, err)
+		var pcs []net.PacketConn
+		for _, f := range files {
+			given, err := net.FilePacketConn(f)
+			require.NoError(t, err)
+			pcs = append(pcs, given)
+			require.NoError(t, f.Close())
+		}
+		s.host.do(func() {
+			again, err = lc.Adopt(lns...)
+			pcAgain, perr = lc.AdoptPacket(pcs...)
+		})
+		require.NoError(t, errors.Join(err, perr), "%v", ingress)
+		assert.Equal(t, ln.AddrPorts(), again.AddrPorts())
+		assert.Equal(t, pc.AddrPorts(), pcAgain.AddrPorts())
+		require.NoError(t, ln.Close())
+		require.NoError(t, pc.Close())
+		for _, b := range pcAgain.Bindings() {
+			want := ingress
+			if ingress == loopback.IngressAuto {
+				want = loopback.IngressDevice // of the parent
+			}
+			assert.Equal(t, want, b.Ingress)
+			assert.NoError(t, b.Err)
+			exchange(t, s, pcAgain, b.Addr)
+		}
+		go answer(again)
+		for _, at := range again.AddrPorts() {
+			var got string
+			s.host.do(func() { got, err = call("tcp", "", at.String(), "", 5*time.Second) })
+			require.NoError(t, err)
+			assert.Equal(t, "served", got)
+		}
+		again.Close()
+		pcAgain.Close()
+	}
+}
+
+// Both socket buffers of every socket have the size that was asked for.
+func TestPacketBuffers(t *testing.T) {
+	c := packetConn(t, new(loopback.ListenConfig), ":0")
+	require.NoError(t, c.SetReadBuffer(20_000))
+	require.NoError(t, c.SetWriteBuffer(30_000))
+	files, err := c.Files()
+	require.NoError(t, err)
+	assert.Len(t, files, len(c.AddrPorts()))
+	for _, f := range files {
+		defer f.Close()
+		for option, want := range map[int]int{unix.SO_RCVBUF: 40_000, unix.SO_SNDBUF: 60_000} { // twice: socket(7)
+			got, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, option)
+			require.NoError(t, err)
+			assert.Equal(t, want, got)
+		}
 	}
 }

@@ -20,10 +20,11 @@ import (
 	"time"
 	"unsafe"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
 )
 
 // A bound is what Listener and PacketConn have in common.
@@ -187,6 +188,83 @@ func TestListenMissingFamily(t *testing.T) {
 			tt.setup(t, host)
 			host.do(func() { wantMissing(t, tt.missing, syscall.EADDRNOTAVAIL) })
 		})
+	}
+}
+
+// A machine does not have an address that it can bind and not connect to.
+func TestListenAddressThatIsNotThere(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for i, at := range []string{"127.0.0.1/8", "::1/128"} {
+		for _, way := range []string{"no way", "a default route"} {
+			t.Run(at+", "+way, func(t *testing.T) {
+				host := newNeighbour(t)
+				host.run(t, "ip", "addr", "del", at, "dev", "lo")
+				host.sysctl(t, "net/"+[]string{"ipv4", "ipv6"}[i]+"/ip_nonlocal_bind", "1")
+				if way != "no way" {
+					router := newNeighbour(t)
+					host.run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", router.path)
+					host.run(t, "ip", "addr", "add", "192.0.2.10/24", "dev", "wire")
+					host.run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "wire", "nodad")
+					host.run(t, "ip", "link", "set", "wire", "up")
+					host.run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
+					host.run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1", "dev", "wire")
+				}
+				host.do(func() { wantMissing(t, []int{i}, syscall.EADDRNOTAVAIL) })
+			})
+		}
+	}
+}
+
+// Control is called for the addresses that this machine has, with sockets that
+// are not of multipath TCP.
+func TestListenControlSeesItsSocketsAlone(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	t.Setenv("GODEBUG", "multipathtcp=1")
+	for name, listen := range listenFuncs {
+		var networks []string
+		lc := &loopback.ListenConfig{Control: func(network, _ string, c syscall.RawConn) error {
+			networks = append(networks, network)
+			return c.Control(func(fd uintptr) {
+				protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+				assert.NoError(t, err)
+				assert.Equal(t, map[string]int{"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP}[name], protocol)
+			})
+		}}
+		c, err := listen(lc, t.Context(), "", ":0")
+		require.NoError(t, err)
+		c.Close()
+		assert.Equal(t, []string{name + "4"}, networks)
+	}
+}
+
+// No descriptor of a listener gets into a child by itself.
+func TestListenDescriptorsCloseOnExec(t *testing.T) {
+	before := descriptors(t)
+	ln, err := loopback.Listen("tcp", ":0")
+	require.NoError(t, err)
+	defer ln.Close()
+	pc, err := loopback.ListenPacket("udp", ":0")
+	require.NoError(t, err)
+	defer pc.Close()
+	after := descriptors(t)
+	assert.Greater(t, len(after), len(before))
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		require.NoError(t, err)
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && fd > 2 { // else it was that of ReadDir
+			target, _ := os.Readlink("/proc/self/fd/" + e.Name())
+			if strings.HasPrefix(target, "socket:") || strings.Contains(target, "eventpoll") {
+				assert.NotZero(t, flags&unix.FD_CLOEXEC, target)
+			}
+		}
 	}
 }
 

@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
 )
 
 // A stranger who comes to the socket of a proof before its own client, and who
@@ -219,4 +220,68 @@ func TestAdoptUnproved(t *testing.T) {
 	_, err = (&loopback.ListenConfig{Ingress: loopback.IngressCheck}).Adopt(given)
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
 	assert.ErrorContains(t, err, "getsockopt IP_PKTOPTIONS")
+}
+
+// What a proof sends cannot be foreseen: another process that sends the same to
+// every port would be taken for it.
+func TestProofsSendDifferentTexts(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_IP)))
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	for name, listen := range listenFuncs {
+		seen := make(map[string]bool)
+		for range 3 {
+			c, err := listen(new(loopback.ListenConfig), t.Context(), "4", ":0")
+			require.NoError(t, err)
+			c.Close()
+			sent := make(map[string]bool)
+			for b := make([]byte, 1<<16); ; {
+				n, _, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+				if err != nil {
+					break
+				}
+				header := int(b[0]&15) * 4
+				payload := header + 8
+				if b[9] == unix.IPPROTO_TCP {
+					payload = header + int(b[header+12]>>4)*4
+				}
+				if payload < n {
+					sent[string(b[payload:n])] = true
+				}
+			}
+			require.Len(t, sent, 1, "%s: one text in each proof", name)
+			for text := range sent {
+				assert.False(t, seen[text], "%s: %q was sent before", name, text)
+				assert.GreaterOrEqual(t, len(text), 16)
+				seen[text] = true
+			}
+		}
+	}
+}
+
+func htons(v uint16) uint16 { return v<<8 | v>>8 }
+
+// A client that connects to the temporary socket of a proof and stays silent
+// does not hold it up.
+func TestProofPassesSilentClientsBy(t *testing.T) {
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer ln.Close()
+	for range 5 {
+		c, err := net.Dial("tcp4", ln.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+	}
+	other, err := net.Dial("tcp4", ln.Addr().String())
+	require.NoError(t, err)
+	defer other.Close()
+	_, err = other.Write(make([]byte, 100))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	assert.NoError(t, loopback.Trip(ctx, ln))
 }
