@@ -172,7 +172,7 @@ func resolveAfresh(t *testing.T, resolver, name string) *seen {
 }
 
 // A process that may open no more files is told so, and nothing of the machine.
-func TestResolveExhausted(t *testing.T) {
+func TestResolveBlamesTheLimitsOfTheProcess(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -252,7 +252,7 @@ const (
 	resolvConf = "nameserver 127.0.0.53\nsearch corp.example\n"
 )
 
-func TestResolveNamespace(t *testing.T) {
+func TestResolveSaysWhatPackageNetDoes(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -518,7 +518,7 @@ func startEtc(t *testing.T, hosts string) {
 	writeEtc(t, "hosts", hosts)
 }
 
-func TestResolveIPv6Off(t *testing.T) {
+func TestResolveWithoutAFamily(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -564,7 +564,7 @@ func TestResolveIPv6Off(t *testing.T) {
 }
 
 // What mends ::1 depends on what is wrong with it.
-func TestResolveFixIPv6(t *testing.T) {
+func TestResolveFixGivesIPv6Back(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -589,7 +589,7 @@ func TestResolveFixIPv6(t *testing.T) {
 }
 
 // Without "multi on" in host.conf, the GNU C library reads one line of a name.
-func TestResolveOneLine(t *testing.T) {
+func TestResolveBlamesHostConf(t *testing.T) {
 	needGlibc(t)
 	if !inNamespace(t) {
 		return
@@ -603,7 +603,7 @@ func TestResolveOneLine(t *testing.T) {
 }
 
 // What the hosts file has by now need not be put there.
-func TestResolveStale(t *testing.T) {
+func TestResolveAdvisesNothingThatIsThere(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -620,7 +620,7 @@ func TestResolveStale(t *testing.T) {
 }
 
 // The C library reads on behind a line that stops package net.
-func TestResolveBehindLongLine(t *testing.T) {
+func TestResolveSeesWhatOnlyTheCLibraryReads(t *testing.T) {
 	needGlibc(t)
 	if !inNamespace(t) {
 		return
@@ -633,7 +633,7 @@ func TestResolveBehindLongLine(t *testing.T) {
 }
 
 // The server that is named is the one that answered, not the first.
-func TestResolveWhoAnswered(t *testing.T) {
+func TestResolveNamesTheServerThatAnswered(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -647,7 +647,7 @@ func TestResolveWhoAnswered(t *testing.T) {
 	assert.Contains(t, s.Text, "comes from the DNS server 127.0.0.53:53, not from the hosts file")
 }
 
-func TestResolveLoopbackDown(t *testing.T) {
+func TestResolveNamesTheInterfaceThatIsDown(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -686,7 +686,7 @@ func TestResolveLoopbackDown(t *testing.T) {
 	assert.Contains(t, s.Text, "fix: ip link set dev loop up")
 }
 
-func TestResolveHostsFile(t *testing.T) {
+func TestResolveIsBoundedWithAnyHostsFile(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -749,7 +749,7 @@ func TestResolveHostsFile(t *testing.T) {
 
 // A hosts file that only others may read: root reads it all the same, so this
 // is a user who has no right.
-func TestResolveHostsUnreadable(t *testing.T) {
+func TestResolveSaysThatItMayNotRead(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -770,7 +770,7 @@ func TestResolveHostsUnreadable(t *testing.T) {
 
 // The client of a program that dials through LookupNetIP reaches a name that
 // no resolver of this machine knows.
-func TestLookupNetIPOverHTTP(t *testing.T) {
+func TestLookupNetIPServesAnHTTPClient(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -816,7 +816,7 @@ func TestLookupNetIPOverHTTP(t *testing.T) {
 }
 
 // A connection that hangs until the context ends is no sign that all is well.
-func TestResolveContextConnecting(t *testing.T) {
+func TestResolveEndsWithContextWhileConnecting(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -846,7 +846,7 @@ func TestResolveContextConnecting(t *testing.T) {
 }
 
 // What is asked of a server that is silent ends with the context.
-func TestResolveContext(t *testing.T) {
+func TestResolveEndsWithContext(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}

@@ -32,7 +32,7 @@ func deaf(t *testing.T) *loopback.Resolver {
 	}}}
 }
 
-func TestLookupNetIPLocalhost(t *testing.T) {
+func TestLookupNetIPAnswersLocalhostItself(t *testing.T) {
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, host := range []string{
@@ -57,7 +57,7 @@ func TestLookupNetIPLocalhost(t *testing.T) {
 	assert.Equal(t, parseAddrs("::1 127.0.0.1"), again, "the caller may change what it got")
 }
 
-func TestLookupNetIPNetwork(t *testing.T) {
+func TestLookupNetIPRefusesOtherNetworks(t *testing.T) {
 	for _, network := range []string{"", "tcp", "tcp4", "udp", "ip5", "IP", "ip:icmp", "ip4:1", "unix"} {
 		for _, host := range []string{"localhost", "127.0.0.1", "db.internal"} {
 			got, err := deaf(t).LookupNetIP(t.Context(), network, host)
@@ -67,7 +67,7 @@ func TestLookupNetIPNetwork(t *testing.T) {
 	}
 }
 
-func TestLookupNetIPOthers(t *testing.T) {
+func TestLookupNetIPAsksForOtherNames(t *testing.T) {
 	dns := new(nameServer)
 	dns.set(map[string]string{
 		"db.internal":           "192.0.2.1 2001:db8::1",
@@ -116,7 +116,7 @@ func TestLookupNetIPOthers(t *testing.T) {
 	assert.Contains(t, err.Error(), "none.internal")
 }
 
-func TestLookupNetIPContext(t *testing.T) {
+func TestLookupNetIPEndsWithContext(t *testing.T) {
 	dns := new(nameServer)
 	dns.set(map[string]string{"silent.internal": ""})
 	r := &loopback.Resolver{Net: dns.resolver(t)}
@@ -130,7 +130,7 @@ func TestLookupNetIPContext(t *testing.T) {
 	assert.Less(t, time.Since(start), 2*time.Second)
 }
 
-func TestLookupNetIPAllocs(t *testing.T) {
+func TestLookupNetIPAllocatesOnce(t *testing.T) {
 	for _, network := range []string{"ip", "ip4", "ip6"} {
 		for _, host := range []string{"localhost", "LOCALHOST.", "app.localhost"} {
 			n := allocs(100, func() {
@@ -143,7 +143,7 @@ func TestLookupNetIPAllocs(t *testing.T) {
 	}
 }
 
-func TestResolverConcurrent(t *testing.T) {
+func TestResolverServesGoroutines(t *testing.T) {
 	dns := new(nameServer)
 	dns.set(map[string]string{"db.internal": "192.0.2.1"})
 	r := &loopback.Resolver{Net: dns.resolver(t)}
@@ -160,7 +160,7 @@ func TestResolverConcurrent(t *testing.T) {
 	wg.Wait()
 }
 
-func TestResolveBadInput(t *testing.T) {
+func TestResolveRefusesWhatIsNoName(t *testing.T) {
 	for name, why := range map[string]string{
 		"":                                  "empty",
 		".":                                 "empty",
@@ -224,7 +224,7 @@ func TestProbeBadInput(t *testing.T) {
 	assert.EqualError(t, err, "loopback: probe port 80: context canceled")
 }
 
-func TestResolveJSON(t *testing.T) {
+func TestResolutionAsJSON(t *testing.T) {
 	dns := new(nameServer)
 	dns.set(map[string]string{"db.internal": "192.0.2.1"})
 	res, err := (&loopback.Resolver{Net: dns.resolver(t)}).Resolve(t.Context(), "db.internal.")
@@ -250,7 +250,7 @@ func TestResolveJSON(t *testing.T) {
 }
 
 // More answers than anyone would try.
-func TestResolveManyAnswers(t *testing.T) {
+func TestResolveTriesNoMoreThan64Answers(t *testing.T) {
 	var zone strings.Builder
 	for i := range 200 {
 		zone.WriteString(netip.AddrFrom4([4]byte{127, 1, 0, byte(i)}).String() + " ")

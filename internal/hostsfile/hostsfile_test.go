@@ -402,3 +402,10 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestLibcIsMuslOnlyWhereThereIsMusl(t *testing.T) {
+	if loaders, _ := filepath.Glob("/lib/ld-musl-*"); len(loaders) > 0 {
+		t.Skipf("needs a machine that has no musl: %v", loaders)
+	}
+	assert.Equal(t, hostsfile.ByGlibc, hostsfile.Libc())
+}
