@@ -10,8 +10,9 @@ import (
 	"net/http"
 	"net/netip"
 
-	"example.com/loopback"
 	"go4.org/netipx"
+
+	"example.com/loopback"
 )
 
 func ExampleIs() {
@@ -204,32 +205,6 @@ func ExampleLookupNetIP() {
 	// localhost [::1 127.0.0.1]
 	// app.localhost [::1 127.0.0.1]
 	// 127.0.0.53 [127.0.0.53]
-}
-
-// An HTTP client that reaches http://app.localhost:8080/ on a machine whose
-// resolver has never heard of the name.
-func ExampleLookupNetIP_httpClient() {
-	var d net.Dialer
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			host, port, err := net.SplitHostPort(address)
-			if err != nil {
-				return nil, err
-			}
-			addrs, err := loopback.LookupNetIP(ctx, "ip", host)
-			if err != nil {
-				return nil, err
-			}
-			var conn net.Conn
-			for _, addr := range addrs {
-				if conn, err = d.DialContext(ctx, network, net.JoinHostPort(addr.String(), port)); err == nil {
-					break
-				}
-			}
-			return conn, err
-		},
-	}}
-	_ = client
 }
 
 // The report of a literal is the same on every machine that has IPv4.

@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -250,39 +249,17 @@ func (a *answer) findings() (fs []loopback.Finding) {
 
 // listening is what loopback.Listen("tcp", ":0") did here.
 type listening struct {
-	Bindings []binding `json:"bindings"`
-	Error    string    `json:"error,omitempty"`
-}
-
-type binding struct {
-	Network string           `json:"network"`
-	Addr    netip.AddrPort   `json:"addr"`
-	Bound   bool             `json:"bound"`
-	Ingress loopback.Ingress `json:"ingress"`
-	Note    string           `json:"note,omitempty"`
-
-	brief string // Note for the page
+	Bindings []loopback.Binding `json:"bindings"`
+	Error    string             `json:"error,omitempty"`
 }
 
 func listen(ctx context.Context) *listening {
 	ln, err := new(loopback.ListenConfig).Listen(ctx, "tcp", ":0")
 	if err != nil {
-		return &listening{Bindings: []binding{}, Error: err.Error()}
+		return &listening{Bindings: []loopback.Binding{}, Error: err.Error()}
 	}
 	defer ln.Close()
-	l := new(listening)
-	for _, b := range ln.Bindings() {
-		out := binding{Network: b.Network, Addr: b.Addr, Bound: b.Bound(), Ingress: b.Ingress}
-		if b.Err != nil {
-			out.Note = b.Err.Error()
-			out.brief = out.Note
-		}
-		if b.Bound() && errors.Is(b.Err, errors.ErrUnsupported) && runtime.GOOS != "linux" {
-			out.brief = "(only Linux offers more)"
-		}
-		l.Bindings = append(l.Bindings, out)
-	}
-	return l
+	return &listening{Bindings: ln.Bindings()}
 }
 
 // String returns the lines of the report about l.
@@ -294,18 +271,22 @@ func (l *listening) String() string {
 	}
 	for _, bind := range l.Bindings {
 		state := "not bound"
-		if bind.Bound {
+		if bind.Bound() {
 			state = enforced(bind.Ingress)
 		}
 		fmt.Fprintf(&b, "  %-15s  %s\n", bind.Addr, state)
-		if bind.brief != "" {
-			fmt.Fprintf(&b, "  %-15s  %s\n", "", bind.brief)
+		switch {
+		case bind.Err == nil:
+		case bind.Bound() && errors.Is(bind.Err, errors.ErrUnsupported) && runtime.GOOS != "linux":
+			fmt.Fprintf(&b, "  %-15s  (only Linux offers more)\n", "")
+		default:
+			fmt.Fprintf(&b, "  %-15s  %v\n", "", bind.Err)
 		}
 	}
 	return b.String()
 }
 
-// enforced says in words what a rung does.
+// enforced says in words what a mode does.
 func enforced(i loopback.Ingress) string {
 	switch i {
 	case loopback.IngressDevice:
