@@ -140,10 +140,11 @@ func (g gate) admitConn(c *net.TCPConn) error {
 	return g.admitAddr(remote.AddrPort().Addr())
 }
 
-// admitDatagram does the same for a datagram with its control messages.
-func (g gate) admitDatagram(remote netip.Addr, control []byte) error {
+// admitDatagram does the same for a datagram that came in by the interface with
+// the given index.
+func (g gate) admitDatagram(remote netip.Addr, index int) error {
 	if g.ingress == IngressCheck {
-		if err := g.admitInterface(sockctl.DatagramInterface(control)); err != nil {
+		if err := g.admitInterface(index); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,7 @@ func (lc *ListenConfig) listen(ctx context.Context, network, address string) (*L
 // used. Its methods may be called from several goroutines.
 type Listener struct {
 	all      sockets[tcpSock]
-	merged   *merge.Receiver // if there are several
+	merged   merge.Receiver // if there are several
 	onReject func(error)
 	closed   atomic.Bool
 }
@@ -82,22 +82,24 @@ var _ net.Listener = (*Listener)(nil)
 func newListener(all sockets[tcpSock], onReject func(error)) (*Listener, error) {
 	l := &Listener{all: all, onReject: onReject}
 	if len(all.socks) > 1 {
-		conns := make([]merge.Source, len(all.socks))
+		sources := make([]merge.Source, len(all.socks))
 		for i, s := range all.socks {
-			conns[i] = merge.Source{Conn: s, SetReadDeadline: s.SetDeadline}
+			sources[i] = merge.Source{TCP: s.TCPListener}
 		}
 		var err error
-		if l.merged, err = merge.New(conns, l.receive, 0); err != nil {
+		if l.merged, err = merge.New(sources); err != nil {
 			return nil, err
 		}
 	}
 	return l, nil
 }
 
-// receive accepts from one socket.
-func (l *Listener) receive(i int, _ []byte) merge.Result {
-	c, err := l.all.socks[i].AcceptTCP()
-	return merge.Result{Source: i, Conn: c, Err: err}
+// receive accepts from one of the sockets.
+func (l *Listener) receive() merge.Result {
+	if l.merged != nil {
+		return l.merged.Next(nil)
+	}
+	return merge.Source{TCP: l.all.socks[0].TCPListener}.Receive(nil)
 }
 
 // Accept waits for the next connection that is let in, as
@@ -121,12 +123,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 // and keeps it for the next call.
 func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 	for {
-		var r merge.Result
-		if l.merged != nil {
-			r = l.merged.Next(nil)
-		} else {
-			r = l.receive(0, nil)
-		}
+		r := l.receive()
 		switch {
 		case r.Err == nil:
 			refusal := l.all.socks[r.Source].gate.admitConn(r.Conn)

@@ -71,7 +71,7 @@ func (lc *ListenConfig) listenPacket(ctx context.Context, network, address strin
 // called from several goroutines.
 type PacketConn struct {
 	all      sockets[packetSock]
-	merged   *merge.Receiver // if there are two
+	merged   merge.Receiver // if there are two
 	onReject func(error)
 	closed   atomic.Bool
 }
@@ -82,25 +82,24 @@ var _ net.PacketConn = (*PacketConn)(nil)
 func newPacketConn(all sockets[packetSock], onReject func(error)) (*PacketConn, error) {
 	c := &PacketConn{all: all, onReject: onReject}
 	if len(all.socks) > 1 {
-		conns := make([]merge.Source, len(all.socks))
+		sources := make([]merge.Source, len(all.socks))
 		for i, s := range all.socks {
-			conns[i] = merge.Source{Conn: s, SetReadDeadline: s.SetReadDeadline}
+			sources[i] = s.source()
 		}
 		var err error
-		if c.merged, err = merge.New(conns, c.receive, maxDatagram); err != nil {
+		if c.merged, err = merge.New(sources); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-// maxDatagram is the largest payload of a UDP datagram, with room to spare.
-const maxDatagram = 1 << 16
-
-// receive reads a datagram from one socket.
-func (c *PacketConn) receive(i int, b []byte) merge.Result {
-	n, from, refused, err := c.all.socks[i].read(b)
-	return merge.Result{Source: i, N: n, From: from, Refused: refused, Err: err}
+// receive reads a datagram from one of the sockets.
+func (c *PacketConn) receive(b []byte) merge.Result {
+	if c.merged != nil {
+		return c.merged.Next(b)
+	}
+	return c.all.socks[0].source().Receive(b)
 }
 
 // ReadFromUDPAddrPort waits for the next datagram that is let in, copies it
@@ -109,20 +108,17 @@ func (c *PacketConn) receive(i int, b []byte) merge.Result {
 // [net.ErrClosed].
 func (c *PacketConn) ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error) {
 	for {
-		var r merge.Result
-		if c.merged != nil {
-			r = c.merged.Next(b)
-		} else {
-			r = c.receive(0, b)
-		}
-		switch {
-		case r.Err != nil:
+		r := c.receive(b)
+		if r.Err != nil {
 			return r.N, r.From, c.opError("read", r.Err)
-		case r.Refused == nil:
+		}
+		s := &c.all.socks[r.Source]
+		refusal := s.gate.admitDatagram(r.From.Addr(), r.Interface)
+		if refusal == nil {
 			return r.N, r.From, nil
-		case c.onReject != nil:
-			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: c.all.socks[r.Source].LocalAddr(),
-				Addr: net.UDPAddrFromAddrPort(r.From), Err: r.Refused})
+		}
+		if c.onReject != nil {
+			c.onReject(&net.OpError{Op: "read", Net: "udp", Source: s.LocalAddr(), Addr: net.UDPAddrFromAddrPort(r.From), Err: refusal})
 		}
 	}
 }

@@ -312,12 +312,12 @@ func sendTo(ctx context.Context, s packetSock) error {
 	}
 	buf := make([]byte, len(nonce)+1)
 	for {
-		n, _, refused, err := s.read(buf)
-		if err != nil {
-			return err
+		r := s.source().Receive(buf)
+		if r.Err != nil {
+			return r.Err
 		}
-		if string(buf[:n]) == nonce {
-			return refused
+		if string(buf[:r.N]) == nonce {
+			return s.gate.admitDatagram(r.From.Addr(), r.Interface)
 		}
 	}
 }

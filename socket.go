@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"example.com/loopback/internal/merge"
 	"example.com/loopback/internal/sockctl"
 )
 
@@ -81,24 +82,9 @@ func listenUDP(ctx context.Context, g gate, at netip.AddrPort, user controlFunc)
 	return s, nil
 }
 
-// read reads a datagram; refused says why it is not let in.
-func (s packetSock) read(b []byte) (n int, from netip.AddrPort, refused, err error) {
-	if len(b) == 0 { // package net on Windows returns at once then, with nothing read
-		_, from, refused, err = s.read(make([]byte, 1))
-		return 0, from, refused, err
-	}
-	if s.gate.ingress != IngressCheck {
-		if n, from, err = s.ReadFromUDPAddrPort(b); err == nil {
-			refused = s.gate.admitDatagram(from.Addr(), nil)
-		}
-		return n, unmap(from), refused, err
-	}
-	var control [sockctl.ControlSize]byte
-	n, controlled, _, from, err := s.ReadMsgUDPAddrPort(b, control[:])
-	if err == nil {
-		refused = s.gate.admitDatagram(from.Addr(), control[:controlled])
-	}
-	return n, unmap(from), refused, err
+// source returns s as package merge receives from it.
+func (s packetSock) source() merge.Source {
+	return merge.Source{UDP: s.UDPConn, Interface: s.gate.ingress == IngressCheck}
 }
 
 func unmap(ap netip.AddrPort) netip.AddrPort {

@@ -2,7 +2,13 @@ package merge_test
 
 import (
 	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,101 +17,268 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/loopback/internal/merge"
+	"example.com/loopback/internal/netnstest"
+	"example.com/loopback/internal/sockctl"
 )
 
-// patience bounds the wait for what happens at once if the code is right.
-const patience = 10 * time.Second
-
-// wait returns what comes out of a channel.
-func wait[T any](t *testing.T, ch <-chan T) T {
+// onFD runs f on the descriptor of a socket.
+func onFD(t *testing.T, c syscall.Conn, f func(fd int)) {
 	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		require.FailNow(t, "nothing came")
-		panic("unreachable")
-	}
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { f(int(fd)) }))
 }
 
-// duplicate returns another descriptor of a socket, as in a process that
+// duplicate returns another descriptor of a source, as in a process that
 // inherited it.
-func duplicate(t *testing.T, ln *net.TCPListener) (fd int) {
+func duplicate(t *testing.T, s merge.Source) (fd int) {
 	t.Helper()
-	raw, err := ln.SyscallConn()
-	require.NoError(t, err)
-	require.NoError(t, raw.Control(func(own uintptr) {
-		fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0)
-	}))
-	require.NoError(t, err)
+	var c syscall.Conn = s.UDP
+	if s.TCP != nil {
+		c = s.TCP
+	}
+	onFD(t, c, func(own int) {
+		var err error
+		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
+		require.NoError(t, err)
+	})
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
 }
 
-// Another process that has the socket may take the connection that Next was
-// woken for. The other socket is served all the same, and so is what comes.
+// Another process that has the socket may take what Next was woken for. The
+// other source is served all the same, and so is what comes.
 func TestNextAfterTheft(t *testing.T) {
-	var lns []*net.TCPListener
-	var sources []merge.Source
-	var shared []int
-	for range 2 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer ln.Close()
-		tcp := ln.(*net.TCPListener)
-		lns = append(lns, tcp)
-		sources = append(sources, merge.Source{Conn: tcp, SetReadDeadline: tcp.SetDeadline})
-		shared = append(shared, duplicate(t, tcp))
-	}
-	var victim atomic.Int32 // of whom every connection is stolen
-	thefts := make(chan struct{}, 1)
-	m, err := merge.New(sources, func(i int, _ []byte) merge.Result {
-		if i == int(victim.Load()) {
-			fd, _, err := unix.Accept4(shared[i], unix.SOCK_CLOEXEC)
-			if assert.NoError(t, err) {
+	each(t, func(t *testing.T, r receiver) {
+		if strings.Contains(t.Name(), "goroutines") {
+			return // it waits in a receive from each source, so that a theft changes nothing
+		}
+		shared := []int{duplicate(t, r.sources[0]), duplicate(t, r.sources[1])}
+		var victim atomic.Int32 // of whom everything is stolen
+		thefts := make(chan struct{}, 1)
+		merge.BeforeReceive(r.Receiver, func(source int) {
+			if source != int(victim.Load()) {
+				return
+			}
+			if r.sources[0].TCP != nil {
+				fd, _, err := unix.Accept4(shared[source], unix.SOCK_CLOEXEC)
+				assert.NoError(t, err)
 				unix.Close(fd)
+			} else if _, _, err := unix.Recvfrom(shared[source], make([]byte, 1), unix.MSG_DONTWAIT); err != nil {
+				return // Next looks whether there is something
 			}
 			thefts <- struct{}{}
+		})
+		for source := range r.sources {
+			victim.Store(int32(source))
+			for range 3 {
+				results := r.goNext(1)
+				r.send(t, source)
+				wait(t, thefts)
+				from := r.send(t, 1-source)
+				got := wait(t, results)
+				require.NoError(t, got.Err)
+				assert.Equal(t, 1-source, got.Source)
+				if got.Conn != nil {
+					assert.Equal(t, from.String(), got.Conn.RemoteAddr().String())
+					got.Conn.Close()
+				} else {
+					assert.Equal(t, from, got.From)
+				}
+			}
 		}
-		c, err := lns[i].AcceptTCP()
-		return merge.Result{Source: i, Conn: c, Err: err}
-	}, 0)
+
+		// Close does not wait for what was stolen.
+		victim.Store(0)
+		results := r.goNext(1)
+		r.send(t, 0)
+		wait(t, thefts)
+		r.closeAll()
+		require.ErrorIs(t, wait(t, results).Err, net.ErrClosed)
+	})
+}
+
+// Sources that have something take turns, however much came first to one.
+func TestNextIsFair(t *testing.T) {
+	for _, source := range []func(*testing.T) merge.Source{tcp, udp} {
+		r := receiving(t, merge.New, source(t), source(t))
+		const queue = 40
+		for i := range 2 * queue {
+			r.send(t, i/queue)
+		}
+		count := make([]int, 2)
+		for range queue {
+			count[r.next(t).Source]++
+		}
+		for _, n := range count {
+			assert.GreaterOrEqual(t, n, queue/2-1, "of the first %d", queue)
+		}
+		for range queue {
+			count[r.next(t).Source]++
+		}
+		assert.Equal(t, []int{queue, queue}, count)
+	}
+}
+
+// While one source always has something, the other is looked at after a run of
+// bounded length, and both take turns once they have a queue.
+func TestRunsAreBounded(t *testing.T) {
+	r := receiving(t, merge.New, udp(t), udp(t))
+	for range 5 * merge.LongestRun {
+		r.send(t, 0)
+	}
+	for range 3 * merge.LongestRun {
+		require.Zero(t, r.next(t).Source)
+	}
+	for range merge.LongestRun / 2 {
+		r.send(t, 1)
+	}
+	n := 0
+	for r.next(t).Source == 0 {
+		n++
+	}
+	assert.LessOrEqual(t, n, merge.LongestRun)
+	for range merge.LongestRun/2 - 1 {
+		require.Equal(t, 0, r.next(t).Source)
+		require.Equal(t, 1, r.next(t).Source)
+	}
+}
+
+// A queue costs little more than one receive for each datagram.
+func TestQueueIsReceivedDirectly(t *testing.T) {
+	for _, both := range []bool{false, true} {
+		r := receiving(t, merge.New, udp(t), udp(t))
+		const queue = 64
+		for i := range queue {
+			source := 0
+			if both {
+				source = i % 2
+			}
+			r.send(t, source)
+		}
+		receives := 0
+		merge.BeforeReceive(r.Receiver, func(int) { receives++ })
+		for range queue {
+			r.next(t)
+		}
+		assert.LessOrEqual(t, receives, queue*9/8, "both %v", both)
+	}
+}
+
+// An error that stays in the queue of errors, as epoll reports for as long as
+// nobody reads it, is handed out once, and keeps nobody busy.
+func TestErrorIsHandedOutOnce(t *testing.T) {
+	r := receiving(t, merge.New, udp(t), udp(t))
+	onFD(t, r.sources[0].UDP, func(fd int) {
+		require.NoError(t, unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1))
+	})
+	unbound := udp(t)
+	to := unbound.UDP.LocalAddr()
+	unbound.UDP.Close()
+	_, err := r.sources[0].UDP.WriteTo([]byte("x"), to)
 	require.NoError(t, err)
-	defer m.Close()
-	next := func() <-chan merge.Result {
-		result := make(chan merge.Result, 1)
-		go func() { result <- m.Next(nil) }()
-		return result
-	}
-	dial := func(i int) net.Conn {
-		c, err := net.DialTimeout("tcp", lns[i].Addr().String(), patience)
+	got := r.Next(make([]byte, 1))
+	require.ErrorIs(t, got.Err, syscall.ECONNREFUSED)
+	require.IsType(t, (*os.SyscallError)(nil), got.Err)
+	assert.Zero(t, got.Source)
+
+	receives := 0
+	merge.BeforeReceive(r.Receiver, func(int) { receives++ })
+	require.NoError(t, r.SetDeadline(time.Now().Add(50*time.Millisecond)))
+	require.ErrorIs(t, r.Next(make([]byte, 1)).Err, os.ErrDeadlineExceeded)
+	assert.Less(t, receives, 10)
+	require.NoError(t, r.SetDeadline(time.Time{}))
+	r.send(t, 1)
+	assert.Equal(t, 1, r.next(t).Source)
+}
+
+// A datagram is received without an allocation.
+func TestNextAllocs(t *testing.T) {
+	for _, withInterface := range []bool{false, true} {
+		first, second := udp(t), udp(t)
+		raw, err := second.UDP.SyscallConn()
 		require.NoError(t, err)
-		t.Cleanup(func() { c.Close() })
-		return c
+		require.NoError(t, sockctl.ReportInterface(raw, netip.MustParseAddr("127.0.0.1")))
+		second.Interface = withInterface
+		r := receiving(t, merge.New, first, second)
+		c, err := net.DialUDP("udp", nil, second.UDP.LocalAddr().(*net.UDPAddr))
+		require.NoError(t, err)
+		defer c.Close()
+		buf := make([]byte, 10)
+		assert.Zero(t, testing.AllocsPerRun(100, func() {
+			for range 3 {
+				if _, err := c.Write(buf); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 3 {
+				if got := r.Next(buf); got.Err != nil {
+					t.Fatal(got.Err)
+				}
+			}
+		}), "with the interface: %v", withInterface)
 	}
+}
 
-	for i := range lns {
-		victim.Store(int32(i))
-		for range 3 {
-			result := next()
-			dial(i)
-			wait(t, thefts)
-			client := dial(1 - i)
-			got := wait(t, result)
-			require.NoError(t, got.Err)
-			assert.Equal(t, 1-i, got.Source)
-			assert.Equal(t, client.LocalAddr().String(), got.Conn.RemoteAddr().String())
-			got.Conn.Close()
+// A connection that was handed out is not kept from the garbage collector.
+func TestNextKeepsNoConnection(t *testing.T) {
+	r := receiving(t, merge.New, tcp(t), tcp(t))
+	r.send(t, 0)
+	got := r.next(t)
+	collected := make(chan struct{})
+	runtime.AddCleanup(got.Conn, func(c chan struct{}) { close(c) }, collected)
+	got.Conn = nil
+	await(t, func() bool {
+		runtime.GC()
+		select {
+		case <-collected:
+			return true
+		default:
+			return false
 		}
-	}
+	})
+	runtime.KeepAlive(r)
+}
 
-	// Close does not wait for a connection that was stolen.
-	victim.Store(0)
-	result := next()
-	dial(0)
-	wait(t, thefts)
-	lns[0].Close()
-	lns[1].Close()
-	m.Close()
-	require.ErrorIs(t, wait(t, result).Err, net.ErrClosed)
+// A child does not inherit what New opens.
+func TestDescriptorsAreClosedOnExec(t *testing.T) {
+	receiving(t, merge.New, udp(t), udp(t))
+	fds, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	instances := 0
+	for _, fd := range fds {
+		target, err := os.Readlink("/proc/self/fd/" + fd.Name())
+		if err != nil || target != "anon_inode:[eventpoll]" {
+			continue // the directory itself is closed
+		}
+		instances++
+		n, err := strconv.Atoi(fd.Name())
+		require.NoError(t, err)
+		flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0)
+		require.NoError(t, err)
+		assert.Equal(t, unix.FD_CLOEXEC, flags&unix.FD_CLOEXEC)
+	}
+	assert.GreaterOrEqual(t, instances, 2, "that of the runtime, and that of the Receiver")
+}
+
+// The zone of a sender is the name of the interface, as in package net.
+func TestZone(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "add", "wire", "type", "dummy")
+	netnstest.Run(t, "ip", "link", "set", "wire", "up")
+	netnstest.Run(t, "ip", "addr", "add", "fe80::5/64", "dev", "wire", "nodad")
+	local := &net.UDPAddr{IP: net.ParseIP("fe80::5"), Zone: "wire"}
+	var sources []merge.Source
+	for range 2 {
+		c, err := net.ListenUDP("udp", local)
+		require.NoError(t, err)
+		sources = append(sources, merge.Source{UDP: c})
+	}
+	r := receiving(t, merge.New, sources...)
+	from := r.send(t, 1)
+	assert.Equal(t, "wire", from.Addr().Zone())
+	assert.Equal(t, from, r.next(t).From)
 }

@@ -1,0 +1,13 @@
+package merge
+
+// LongestRun is longestRun.
+const LongestRun = longestRun
+
+// BeforeReceive makes f run before each receive from a source of e.
+func BeforeReceive(e Receiver, f func(source int)) {
+	receive := e.(*epoll).receive
+	e.(*epoll).receive = func(i int) bool {
+		f(i)
+		return receive(i)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package merge
+
+func newReceiver(sources []Source) (Receiver, error) { return newGoroutines(sources), nil }
