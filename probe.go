@@ -132,6 +132,9 @@ func connect(ctx context.Context, addr netip.AddrPort) error {
 		return err
 	}
 	defer conn.Close()
+	if conn.LocalAddr() == nil { // then the next question has no answer
+		return &net.OpError{Op: "dial", Net: "tcp", Addr: conn.RemoteAddr(), Err: sockctl.ErrNoName}
+	}
 	if conn.LocalAddr().String() == conn.RemoteAddr().String() {
 		// The kernel chose the very port to connect from, and connected the
 		// socket to itself: RFC 9293, section 3.5, simultaneous open.
