@@ -56,6 +56,7 @@ var (
 		{Name: "sendmsg", Number: unix.SYS_SENDMSG},
 		{Name: "recvmsg", Number: unix.SYS_RECVMSG},
 		{Name: "openat", Number: unix.SYS_OPENAT},
+		{Name: "getdents64", Number: unix.SYS_GETDENTS64},
 		{Name: "fcntl", Number: unix.SYS_FCNTL},
 	}
 )
@@ -502,6 +503,7 @@ func TestReportsUnderFaults(t *testing.T) {
 	startEtc(t, hostsBoth)
 	newStage(t)
 	in := faulty(t)
+	port := listening(t, ":0").Port()
 	type report struct {
 		fmt.Stringer
 		findings []loopback.Finding
@@ -518,6 +520,19 @@ func TestReportsUnderFaults(t *testing.T) {
 				return report{}, err
 			}
 			inOrder(r)
+			return report{r, r.Findings}, nil
+		},
+		"Probe": func() (report, error) {
+			r, err := loopback.Probe(t.Context(), port)
+			if err != nil {
+				return report{}, err
+			}
+			for i := range r.Attempts { // the owner and the line are not always known
+				a := &r.Attempts[i]
+				assert.True(t, a.UID == nil || int(*a.UID) == os.Getuid())
+				a.UID, a.Process, a.Source = nil, "", ""
+			}
+			r.Sockets = nil
 			return report{r, r.Findings}, nil
 		},
 		"Diagnose": func() (report, error) {
@@ -568,6 +583,45 @@ func TestReportsUnderFaults(t *testing.T) {
 			assert.Positive(t, differ)
 		})
 	}
+}
+
+// A call that fails makes Exposed fail, or it lists every exposed socket.
+func TestExposedUnderFaults(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	s := forSockets(t)
+	for _, tt := range socketTable {
+		var fd int
+		var err error
+		s.host.do(func() { fd, err = tt.spec.open() })
+		if err == nil {
+			defer unix.Close(fd)
+		}
+	}
+	in := faulty(t)
+	want, err := loopback.Exposed()
+	require.NoError(t, err)
+	require.Greater(t, len(want), 10)
+	before := descriptors(t)
+	p := plan()
+	p.Sparse = true // every descriptor is asked some questions
+	p.Errnos = p.Errnos[len(p.Errnos)-2:]
+	failures := 0
+	faults := in.Each(p, func(f faulttest.Fault, during func(func())) {
+		var got []loopback.Socket
+		var err error
+		during(func() { got, err = loopback.Exposed() })
+		if err != nil {
+			failures++
+			assert.ErrorIs(t, err, f.Errno, "%v", f)
+		} else {
+			assert.Subset(t, got, want, "%v", f)
+		}
+		assert.Equal(t, before, descriptors(t), "%v: left open", f)
+	})
+	t.Logf("%d faults, %d errors", faults, failures)
+	assert.Positive(t, failures)
 }
 
 // A call that fails never makes PeerUID name a user who is not the peer.
