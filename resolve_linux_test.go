@@ -973,7 +973,8 @@ func TestResolveConnectsForASecond(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, loopback.VerdictUnreachable, res.Verdict)
 	assert.Equal(t, "let the firewall pass what goes through the loopback interface", res.Findings[0].Fix)
-	assert.InDelta(t, time.Second, took, float64(900*time.Millisecond))
+	assert.Greater(t, took, 500*time.Millisecond)
+	assert.Less(t, took, patience)
 }
 
 // Where systemd-resolved listens, what comes from its address is its own answer.
