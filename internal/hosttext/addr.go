@@ -56,62 +56,64 @@ func Loopback6(s string) bool {
 	if len(s) > MaxAddr6 {
 		return false
 	}
-	var f [8]uint16
+	f, ok := scan6(s)
+	if !ok || f[0]|f[1]|f[2]|f[3]|f[4] != 0 {
+		return false
+	}
+	return f[5] == 0xffff && f[6]>>8 == 127 || f[5]|f[6] == 0 && f[7] == 1
+}
+
+// scan6 reads the eight fields of an IPv6 address without a zone.
+func scan6(s string) (f [8]uint16, ok bool) {
 	n, gap := 0, -1 // fields read; how many before the ::
 	if strings.HasPrefix(s, "::") {
-		gap = 0
-		s = s[2:]
+		gap, s = 0, s[2:]
 	}
 	for s != "" && n < len(f) {
-		i := 0
-		for ; i < len(s); i++ {
-			d := unhex(s[i])
-			if d > 15 {
-				break
-			}
-			f[n] = f[n]<<4 | uint16(d)
-		}
-		if i < len(s) && s[i] == '.' { // IPv4 in the last two fields
+		field, digits := scanField(s)
+		f[n] = field
+		if digits < len(s) && s[digits] == '.' { // IPv4 in the last two fields
 			v4, ok := scan4(s)
 			if !ok || n > 6 || gap < 0 && n != 6 {
-				return false
+				return f, false
 			}
 			f[n], f[n+1] = uint16(v4>>16), uint16(v4)
-			n += 2
-			s = ""
+			n, s = n+2, ""
 			break
 		}
-		if i == 0 || i > 4 {
-			return false
+		if digits == 0 || digits > 4 {
+			return f, false
 		}
-		n++
-		if s = s[i:]; s == "" {
-			break
-		}
-		// A colon and another field, or a colon and the only ::.
-		if s[0] != ':' || len(s) == 1 {
-			return false
-		}
-		if s = s[1:]; s[0] == ':' {
-			if gap >= 0 {
-				return false
-			}
-			gap = n
+		n, s = n+1, s[digits:]
+		switch {
+		case s == "":
+		case s[0] != ':' || len(s) == 1 || s[1] == ':' && gap >= 0: // no other field, or a second ::
+			return f, false
+		case s[1] == ':':
+			gap, s = n, s[2:]
+		default:
 			s = s[1:]
 		}
-	}
-	if s != "" || (n < len(f)) != (gap >= 0) { // :: is one field of zeros at least
-		return false
 	}
 	if gap >= 0 {
 		tail := n - gap
 		copy(f[len(f)-tail:], f[gap:n])
 		clear(f[gap : len(f)-tail])
 	}
-	if f[0]|f[1]|f[2]|f[3]|f[4] != 0 {
-		return false
+	return f, s == "" && (n < len(f)) == (gap >= 0) // :: is one field of zeros at least
+}
+
+// scanField reads the hexadecimal digits that s begins with. The value is that
+// of the last four.
+func scanField(s string) (value uint16, digits int) {
+	for ; digits < len(s); digits++ {
+		d := unhex(s[digits])
+		if d > 15 {
+			break
+		}
+		value = value<<4 | uint16(d)
 	}
-	return f[5] == 0xffff && f[6]>>8 == 127 || f[5]|f[6] == 0 && f[7] == 1
+	return value, digits
 }
 
 // unhex returns the value of a hexadecimal digit, or more than 15.

@@ -14,7 +14,10 @@ func EndsLikeLocalhost(name string) bool {
 // accepts: RFC 6761, section 6.3.
 func IsLocalhost(name string) bool {
 	const local = "localhost"
-	n := len(strings.TrimSuffix(name, "."))
+	n := len(name)
+	if n > 0 && name[n-1] == '.' {
+		n--
+	}
 	if n < len(local) || n > 253 {
 		return false
 	}

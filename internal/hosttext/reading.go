@@ -89,16 +89,23 @@ func readLeniently(text, clean, form string) (readings []Reading) {
 			hosts = append(hosts, hostsOf(s, form)...)
 		}
 	}
+	add := func(host string) {
+		for _, r := range read(host) {
+			if !slices.Contains(readings, r) {
+				readings = append(readings, r)
+			}
+		}
+	}
 	for _, host := range hosts {
 		// The URL standard decodes a host before it looks at it. Others take
 		// it as it stands, or have no use for a percent sign but a zone's.
 		if plain := unescape(host); plain != host {
-			readings = append(readings, read(plain)...)
+			add(plain)
 			if !strings.Contains(host, ":") {
 				continue
 			}
 		}
-		readings = append(readings, read(host)...)
+		add(host)
 	}
 	return readings
 }

@@ -1,0 +1,125 @@
+package hosttext_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/loopback/internal/hosttext"
+)
+
+// texts are texts with their form, "!" if they are strict, and their readings.
+var texts = map[string]string{
+	"":                    "addr: =empty",
+	"127.0.0.1":           "addr! 127.0.0.1=address 127.0.0.1",
+	"::ffff:127.0.0.1":    "addr! ::ffff:127.0.0.1=address ::ffff:127.0.0.1",
+	"::1%lo":              "addr! ::1%lo=address ::1%lo",
+	"::1%6c":              "addr! ::1%6c=address ::1%6c",
+	"localhost":           "host! localhost=name",
+	"foo.127":             "addr: foo.127=other",
+	"127.1":               "addr: 127.1=legacy 127.0.0.1",
+	"127.1.":              "addr: 127.1.=final dot 127.0.0.1",
+	"0127.0.0.1":          "addr: 0127.0.0.1=legacy 87.0.0.1, 0127.0.0.1=java 127.0.0.1",
+	"127.0.0.08":          "addr: 127.0.0.08=java 127.0.0.8",
+	"127.0.0.1.0":         "addr: 127.0.0.1.0=numbers",
+	"::00001":             "addr: ::00001=java ::1",
+	"::ffff:0x7f.0.0.1":   "addr: ::ffff:0x7f.0.0.1=legacy v6 ::ffff:127.0.0.1",
+	"1:2:3":               "addr: 1:2:3=colons",
+	"[::1]":               "addr: ::1=address ::1",
+	"[[::1]]":             "addr: ::1=address ::1",
+	"127.0.0.1/8":         "addr: 127.0.0.1=address 127.0.0.1",
+	"127.0.0.1%lo":        "addr: 127.0.0.1=address 127.0.0.1",
+	" 127.0.0.1":          "addr: 127.0.0.1=address 127.0.0.1",
+	"127.1 and":           "host: 127.1=legacy 127.0.0.1",
+	"１２７.1":               "addr: １２７.1=unmapped",
+	"a-":                  "host: a-=other",
+	"u@127.1":             "addr: 127.1=legacy 127.0.0.1, u@127.1=other",
+	":80":                 "hostport! =empty",
+	"127.0.0.1:80":        "hostport! 127.0.0.1=address 127.0.0.1",
+	"127.0.0.1:HTTP":      "hostport! 127.0.0.1=address 127.0.0.1",
+	"127.0.0.1:nosuch":    "hostport: 127.0.0.1=address 127.0.0.1",
+	"[::1]:65536":         "hostport: ::1=address ::1",
+	"http://127.0.0.1/":   "url! 127.0.0.1=address 127.0.0.1",
+	"http://:80/":         "url! =empty",
+	"http://":             "url:",
+	"file:///127.0.0.1":   "url:",
+	"file:////127.1/x":    "url: 127.1=legacy 127.0.0.1",
+	"http://a@b@127.1/":   "url: 127.1=legacy 127.0.0.1, b@127.1=other",
+	"http://[::1%256c]/":  "url! ::1%6c=address ::1%6c",
+	"http://127%2e1/":     "url: 127.1=legacy 127.0.0.1",
+	`http:\\8.8.8.8\`:     "url: 8.8.8.8=address 8.8.8.8",
+	`http://8.8.8.8\@::1`: "url: 8.8.8.8=address 8.8.8.8, :=colons, ::1=address ::1",
+	"gopher:///127.1/":    "url: 127.1=legacy 127.0.0.1",
+	"gopher:///path/":     "url:",
+	"localhost:8080/x":    "url: localhost=name",
+	"http:80/":            "url: 80=legacy 0.0.0.80, http=name",
+}
+
+func TestParseFindsEveryReading(t *testing.T) {
+	spellings := map[hosttext.Spelling]string{
+		hosttext.Address: "address", hosttext.Legacy: "legacy", hosttext.FinalDot: "final dot", hosttext.JavaZeros: "java", hosttext.LegacyV6: "legacy v6",
+		hosttext.Empty: "empty", hosttext.Name: "name", hosttext.Unmapped: "unmapped", hosttext.Numbers: "numbers", hosttext.Colons: "colons", hosttext.Other: "other",
+	}
+	for text, want := range texts {
+		p := hosttext.Parse(text)
+		var readings []string
+		for _, r := range p.Readings {
+			s := r.Host + "=" + spellings[r.Spelling]
+			if r.Addr.IsValid() {
+				s += " " + r.Addr.String()
+			}
+			readings = append(readings, s)
+		}
+		mark := ":"
+		if p.Strict {
+			mark = "!"
+		}
+		got := strings.TrimSpace(fmt.Sprintf("%s%s %s", p.Form, mark, strings.Join(readings, ", ")))
+		assert.Equal(t, want, got, "%q", text)
+	}
+}
+
+func TestLooksLikeAddr(t *testing.T) {
+	for s, want := range map[string]bool{
+		"": false, "user": false, "localhost": false, "a-": false, "0x7g": false, "-1": false,
+		"80": true, "127.1": true, "0x7f": true, "127.0.0.1": true, "127.1.": true, "08": true, "4294967296": true, "1.2.3.4.5": true,
+	} {
+		assert.Equal(t, want, hosttext.LooksLikeAddr(s), "%q", s)
+	}
+}
+
+func TestCutSchemeFollowsRFC3986(t *testing.T) {
+	for s, want := range map[string][2]string{
+		"HTTP://x": {"http", "//x"}, "x.y+z-1:": {"x.y+z-1", ""}, "1x:y": {"", "1x:y"}, "+x:y": {"", "+x:y"}, ":x": {"", ":x"}, "x": {"", "x"}, "x_y:z": {"", "x_y:z"}, "": {"", ""},
+	} {
+		scheme, rest := hosttext.CutScheme(s)
+		assert.Equal(t, want, [2]string{scheme, rest}, "%q", s)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for text := range texts {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p := hosttext.Parse(text)
+		assert.Contains(t, []string{hosttext.FormAddr, hosttext.FormHost, hosttext.FormHostPort, hosttext.FormURL}, p.Form)
+		if p.Strict {
+			assert.Len(t, p.Readings, 1)
+		}
+		for _, r := range p.Readings {
+			assert.Equal(t, r.Spelling < hosttext.Empty, r.Addr.IsValid(), "%q", r.Host)
+			addr, err := netip.ParseAddr(r.Host)
+			assert.Equal(t, r.Spelling == hosttext.Address, err == nil, "%q", r.Host)
+			if err == nil {
+				assert.Equal(t, addr, r.Addr)
+			}
+			if p.Strict {
+				assert.True(t, r.Spelling == hosttext.Address || r.Spelling == hosttext.Name || r.Spelling == hosttext.Empty)
+			}
+		}
+	})
+}
