@@ -237,21 +237,7 @@ func (h hostsAdvice) edit(lines []string) string {
 	if h.hosts.Err != nil && !errors.Is(h.hosts.Err, fs.ErrNotExist) {
 		mend = "make " + h.hosts.Path + " a file that every user can read"
 	}
-	var missing []string
-	lost := false // an entry is there, and package net would read it after mend
-	for _, addr := range h.want.addrs() {
-		var read, mended bool
-		for _, e := range h.hosts.Entries {
-			if e.Addr == addr {
-				read = read || e.ReadBy(hostsfile.ByGo) && e.ReadBy(h.libc)
-				mended = mended || h.afterMend(e)
-			}
-		}
-		if !read && !mended {
-			missing = append(missing, fmt.Sprintf("`%v %s`", addr, h.name))
-		}
-		lost = lost || !read && mended
-	}
+	missing, lost := h.missing()
 	put := ""
 	if len(missing) > 0 {
 		put = "put " + strings.Join(missing, " and ") + " into " + h.hosts.Path
@@ -274,6 +260,25 @@ func (h hostsAdvice) edit(lines []string) string {
 		all += h.reservation()
 	}
 	return all
+}
+
+// missing returns the lines that the hosts file lacks, and whether it has one that
+// package net would read if the problem of the whole file were mended.
+func (h hostsAdvice) missing() (lines []string, lost bool) {
+	for _, addr := range h.want.addrs() {
+		var read, mended bool
+		for _, e := range h.hosts.Entries {
+			if e.Addr == addr {
+				read = read || e.ReadBy(hostsfile.ByGo) && e.ReadBy(h.libc)
+				mended = mended || h.afterMend(e)
+			}
+		}
+		if !read && !mended {
+			lines = append(lines, fmt.Sprintf("`%v %s`", addr, h.name))
+		}
+		lost = lost || !read && mended
+	}
+	return lines, lost
 }
 
 // afterMend reports whether package net would read e if the problem of the whole
