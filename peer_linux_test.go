@@ -29,11 +29,10 @@ const peerChild = "LOOPBACK_TEST_PEER"
 // "write", "closewrite", "close", "reset", "setuid UID", "exit". It answers each
 // with a line.
 type peer struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Reader
-	conn *net.TCPConn // at the other end, with the server
+	t   *testing.T
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
 }
 
 func newPeer(t *testing.T, attr *syscall.SysProcAttr) *peer {
