@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/socktab"
 )
 
@@ -110,9 +111,7 @@ func newUserCheck(ctx context.Context, uids []uint32, addrs []netip.AddrPort) (*
 func (u *userCheck) prove(ctx context.Context, addr netip.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, userCheckTimeout)
 	defer cancel()
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(addr, 0).String())
+	ln, err := sockctl.Listen(ctx, addr)
 	if err != nil {
 		return err
 	}
@@ -126,6 +125,9 @@ func (u *userCheck) prove(ctx context.Context, addr netip.Addr) error {
 	}
 	defer client.Close()
 	_ = client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT stays behind
+	if client.LocalAddr() == nil {
+		return sockctl.ErrNoName
+	}
 	for {
 		server, err := ln.Accept()
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback/internal/netlink"
 )
 
 // LoopbackIndex is the index of the loopback interface in every network
@@ -48,16 +50,7 @@ func namespace() (uint64, error) {
 		return 0, os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	return NamespaceOf(fd)
-}
-
-// NamespaceOf returns the Namespace that the socket fd belongs to.
-func NamespaceOf(fd int) (uint64, error) {
-	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	if err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP { // before Linux 5.14, and in imitations of Linux
-		return 0, nil
-	}
-	return cookie, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
+	return netlink.NamespaceOf(fd)
 }
 
 // querySocket makes a socket for questions alone, of the first family that a

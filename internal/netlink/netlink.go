@@ -49,11 +49,19 @@ func Open(protocol int) (*Conn, error) {
 
 // Namespace returns a number that tells the network namespace of c from others:
 // SO_NETNS_COOKIE, which Linux has since 5.14. It is 0 before.
-func (c *Conn) Namespace() uint64 {
+func (c *Conn) Namespace() (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cookie, _ := unix.GetsockoptUint64(c.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	return cookie
+	return NamespaceOf(c.fd)
+}
+
+// NamespaceOf is [Conn.Namespace] for a socket of any kind.
+func NamespaceOf(fd int) (uint64, error) {
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP { // before Linux 5.14, and in imitations of Linux
+		return 0, nil
+	}
+	return cookie, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
 }
 
 // Close closes the socket. A second Close returns [net.ErrClosed].

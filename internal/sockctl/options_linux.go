@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/netlink"
 )
 
 // inspectOptions adds what only Linux has to say.
@@ -17,7 +18,7 @@ func inspectOptions(fd handle, info *Info) error {
 		return os.NewSyscallError("getsockopt SO_PROTOCOL", err)
 	}
 	info.Multipath = protocol == unix.IPPROTO_MPTCP
-	if info.Namespace, err = netif.NamespaceOf(fd); err != nil {
+	if info.Namespace, err = netlink.NamespaceOf(fd); err != nil {
 		return err
 	}
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/netlink"
 )
 
@@ -24,7 +23,12 @@ func openPeers() (*Peers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	return &Peers{peers{conn: c, namespace: c.Namespace()}}, nil
+	namespace, err := c.Namespace()
+	if err != nil {
+		_ = c.Close() // the first error is the one to report
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	return &Peers{peers{conn: c, namespace: namespace}}, nil
 }
 
 func (p *peers) close() error { return p.conn.Close() }
@@ -63,7 +67,7 @@ func (p *peers) uidOf(fd int) (uint32, error) {
 		defer p.close()
 		return p.uidOf(fd)
 	}
-	switch ns, err := netif.NamespaceOf(fd); {
+	switch ns, err := netlink.NamespaceOf(fd); {
 	case err != nil:
 		return 0, fmt.Errorf("%w: %w", ErrUnknown, err)
 	case ns != p.namespace:
