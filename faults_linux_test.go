@@ -680,6 +680,81 @@ func TestPeerUIDUnderFaults(t *testing.T) {
 	}
 }
 
+// A call that fails never lets another user in under SameUser, when it listens
+// and when it accepts.
+func TestSameUserUnderFaults(t *testing.T) {
+	if !netnstest.InWithUsers(t) {
+		return
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	bob := newPeer(t, asUser(1234))
+	in := faulty(t)
+	p := planWithoutDial()
+	p.Errnos = p.Errnos[len(p.Errnos)-2:]
+
+	var ln *loopback.Listener
+	var rejected error
+	lc := &loopback.ListenConfig{SameUser: true, OnReject: func(err error) {
+		rejected = err
+		ln.SetDeadline(time.Unix(1, 0)) // there is no other to wait for
+	}}
+	accept := func() (net.Conn, error) {
+		ln.SetDeadline(time.Now().Add(patience))
+		return ln.Accept()
+	}
+	wantBobRefused := func(f faulttest.Fault) {
+		rejected = nil
+		_, err := accept()
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "%v", f)
+		assert.ErrorIs(t, rejected, loopback.ErrRefused, "%v", f)
+	}
+	before := descriptors(t)
+	failures := 0
+	faults := in.Each(p, func(f faulttest.Fault, during func(func())) {
+		var err error
+		during(func() { ln, err = lc.Listen(t.Context(), "tcp", "127.0.0.1:0") })
+		if err != nil {
+			failures++
+			wantListenError(t, err)
+			wantCause(t, f, err)
+		} else {
+			bob.do("dial " + ln.Addr().String())
+			wantBobRefused(f)
+			bob.do("close")
+			own := dial(t, ln.AddrPorts()[0])
+			c, err := accept()
+			if assert.NoError(t, err, "%v", f) {
+				c.Close()
+			}
+			own.Close()
+			assert.NoError(t, ln.Close())
+		}
+		assert.Equal(t, before, descriptors(t), "%v: left open", f)
+	})
+	t.Logf("%d faults, %d errors", faults, failures)
+	assert.Greater(t, failures, faults/3)
+
+	var err error
+	ln, err = lc.Listen(t.Context(), "tcp", ":0")
+	require.NoError(t, err)
+	defer ln.Close()
+	for _, to := range ln.AddrPorts() {
+		in.Each(plan(), func(f faulttest.Fault, during func(func())) {
+			bob.do("dial " + to.String())
+			rejected = nil
+			var got net.Conn
+			var err error
+			during(func() { got, err = accept() })
+			assert.Nil(t, got, "%v", f)
+			assert.Error(t, err, "%v", f)
+			if rejected == nil && f.Call.Number != unix.SYS_EPOLL_CTL { // it is gone, if it cannot be watched
+				wantBobRefused(f)
+			}
+			bob.do("close")
+		})
+	}
+}
+
 // A call that fails never makes DialContext connect to anything but a loopback
 // address of this machine, nor IsSelf and ForbidSelf miss one of its own.
 func TestDialUnderFaults(t *testing.T) {
