@@ -58,21 +58,29 @@ func HasAddr(ctx context.Context, addr netip.Addr) error {
 // socket, which sends nothing. Where the way to addr leads out of this machine,
 // as by a default route, the error is [syscall.EADDRNOTAVAIL].
 func CanConnect(addr netip.Addr) error {
-	c, err := net.Dial("udp", netip.AddrPortFrom(addr, discardPort).String())
+	from, err := connectFrom(addr)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	if from, ok := c.LocalAddr().(*net.UDPAddr); !ok || !from.IP.IsLoopback() { // a route may say so, on purpose
+	if !from.IsLoopback() { // a route may say so, on purpose
 		local, err := netif.IsLocal(addr.Unmap())
 		if err != nil {
 			return err
 		}
 		if !local {
-			return &net.OpError{Op: "dial", Net: "udp", Addr: c.RemoteAddr(), Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}
+			return connectError(addr, syscall.EADDRNOTAVAIL)
 		}
 	}
 	return nil
+}
+
+// connectError returns the error of package net for a UDP socket that cannot
+// be connected to addr.
+func connectError(addr netip.Addr, err error) error {
+	return &net.OpError{
+		Op: "dial", Net: "udp", Addr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, discardPort)),
+		Err: os.NewSyscallError("connect", err),
+	}
 }
 
 // discardPort is one that a UDP socket can be connected to: RFC 863.

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package sockctl
+
+import (
+	"net"
+	"net/netip"
+)
+
+// connectFrom returns the source address of a UDP socket that is connected to
+// addr, or the zero Addr where it is unknown.
+func connectFrom(addr netip.Addr) (netip.Addr, error) {
+	c, err := net.Dial("udp", netip.AddrPortFrom(addr, discardPort).String())
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer c.Close()
+	from, _ := c.LocalAddr().(*net.UDPAddr) // nil if getsockname failed
+	return from.AddrPort().Addr().Unmap(), nil
+}
