@@ -12,22 +12,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Delivered reports whether an IPv4 packet from src to dst that arrived on the
-// interface with the index iif would be delivered to this machine. The routing
-// tables and rules, rp_filter, accept_local and route_localnet are taken into
-// account; a packet filter, which may rewrite the packet before or drop it
-// after, is not. c is a Conn of NETLINK_ROUTE. No packet is sent.
+// Delivered reports whether an IPv4 packet of TCP or of UDP from src to dst that
+// arrived on the interface with the index iif would be delivered to this
+// machine. The routing tables and rules, rp_filter, accept_local and
+// route_localnet are taken into account. A packet filter, which may rewrite the
+// packet before or drop it after, is not. c is a Conn of NETLINK_ROUTE. No
+// packet is sent.
 //
 // IPv6 has no such question: RFC 4291, section 2.5.3, forbids ::1 on a link,
 // and Linux drops it there without asking the routing tables.
 func (c *Conn) Delivered(dst, src netip.Addr, iif int) (bool, error) {
+	for _, protocol := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+		if ok, err := c.delivered(dst, src, iif, protocol); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+func (c *Conn) delivered(dst, src netip.Addr, iif int, protocol byte) (bool, error) {
 	fail := func(err error) (bool, error) {
 		return false, fmt.Errorf("route of %v from %v on interface %d: %w", dst, src, iif, err)
 	}
 	if !dst.Is4() || !src.Is4() {
 		return fail(errors.New("not IPv4"))
 	}
-	msg := make([]byte, HeaderLen+unix.SizeofRtMsg, HeaderLen+unix.SizeofRtMsg+3*attrLen)
+	msg := make([]byte, HeaderLen+unix.SizeofRtMsg, HeaderLen+unix.SizeofRtMsg+4*attrLen)
 	msg[HeaderLen+0] = unix.AF_INET
 	msg[HeaderLen+1] = 32 // prefix length of dst
 	msg[HeaderLen+2] = 32 // prefix length of src
@@ -35,6 +45,7 @@ func (c *Conn) Delivered(dst, src netip.Addr, iif int) (bool, error) {
 	msg = appendAttr(msg, unix.RTA_DST, to)
 	msg = appendAttr(msg, unix.RTA_SRC, from)
 	msg = appendAttr(msg, unix.RTA_IIF, word(iif))
+	msg = appendProtocol(msg, protocol)
 
 	typ, body, err := c.Call(unix.RTM_GETROUTE, msg, make([]byte, 1024))
 	switch err {
@@ -105,10 +116,7 @@ func routeTo(dst netip.Addr, protocol int) []byte {
 	msg = binary.NativeEndian.AppendUint16(msg, uint16(unix.SizeofRtAttr+len(to)))
 	msg = binary.NativeEndian.AppendUint16(msg, unix.RTA_DST)
 	msg = append(msg, to...)
-	// The attribute is one byte long, and padded.
-	msg = binary.NativeEndian.AppendUint16(msg, unix.SizeofRtAttr+1)
-	msg = binary.NativeEndian.AppendUint16(msg, unix.RTA_IP_PROTO)
-	return append(msg, byte(protocol), 0, 0, 0)
+	return appendProtocol(msg, byte(protocol))
 }
 
 // route asks for the route to dst. The answer, a struct rtmsg with attributes,
@@ -140,6 +148,14 @@ func appendAttr(b []byte, typ uint16, value [4]byte) []byte {
 	b = binary.NativeEndian.AppendUint16(b, attrLen)
 	b = binary.NativeEndian.AppendUint16(b, typ)
 	return append(b, value[:]...)
+}
+
+// appendProtocol appends the IP protocol that a route is for: an attribute of one
+// byte, and padding.
+func appendProtocol(b []byte, protocol byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, unix.SizeofRtAttr+1)
+	b = binary.NativeEndian.AppendUint16(b, unix.RTA_IP_PROTO)
+	return append(b, protocol, 0, 0, 0)
 }
 
 // attr returns the value, of four bytes, of the first attribute of a type.
