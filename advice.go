@@ -113,6 +113,38 @@ func addAddrCommand(addr netip.Addr, lo string) string {
 	return command("ip addr add 127.0.0.1/8 dev "+lo, "ifconfig "+lo+" inet 127.0.0.1/8 alias")
 }
 
+// delAddrCommand returns the command that takes an address from an interface.
+func delAddrCommand(addr netip.Prefix, from string) string {
+	inet := "inet "
+	if addr.Addr().Is6() {
+		inet = "inet6 "
+	}
+	return command("ip addr del "+addr.String()+" dev "+from, "ifconfig "+from+" "+inet+addr.Addr().String()+" -alias")
+}
+
+// addRangeCommand returns the command that gives the loopback interface the
+// addresses of 127.0.0.0/8. Only Linux takes all of them at once.
+func addRangeCommand(lo string) string {
+	return command("ip addr add 127.0.0.1/8 dev "+lo, "ifconfig "+lo+" alias ADDRESS, for each that is needed")
+}
+
+// localRouteCommand returns the command that gives ::1 or all of 127.0.0.0/8,
+// which the loopback interface of Linux has, its local route back.
+func localRouteCommand(addr netip.Addr, lo string) string {
+	if addr.Is6() {
+		return command("ip -6 route replace local ::1 dev "+lo+" table local", "")
+	}
+	return command("ip route replace local 127.0.0.0/8 dev "+lo+" table local scope host", "")
+}
+
+// renameCommand returns the command that gives the loopback interface of Linux
+// its usual name. Kernels before 6.3 rename an interface only while it is down.
+func renameCommand(lo string) string {
+	set := "ip link set dev " + lo + " "
+	return set + "name lo || { " + set + "down; " + set + "name lo; " + set + "up || ip link set dev lo up; }" +
+		" # being down takes away routes and IPv6 addresses that were added to it"
+}
+
 // loopInterface returns the name and the MTU of the loopback interface, or the
 // usual ones if it cannot be asked for them.
 func loopInterface() net.Interface {

@@ -1,18 +1,22 @@
 package loopback
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/sockctl"
 )
 
 // A broken machine drops what is sent, and does not say so.
 const (
-	tripTime    = time.Second             // for a round trip, which takes less than a millisecond
+	roundTime   = time.Second             // for a round trip, which takes less than a millisecond
 	resolveTime = 1500 * time.Millisecond // for Resolve: DNS servers that do not answer
 )
 
@@ -48,22 +52,18 @@ func Diagnose(ctx context.Context) (*Report, error) {
 	for _, addr := range rangeSamples() {
 		r.Range = append(r.Range, RangeSample{Addr: addr})
 	}
+	families := []*FamilyReport{&r.IPv4, &r.IPv6}
+	tcp, udp, samples := make([]round, len(families)), make([]round, len(families)), make([]round, len(r.Range))
 
 	var wg sync.WaitGroup
-	trip, cancel := context.WithTimeout(ctx, tripTime)
+	bounded, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
-	for _, f := range []*FamilyReport{&r.IPv4, &r.IPv6} {
-		wg.Go(func() { f.Bind, f.TCP = try(trip, f.Addr, tryTCP) })
-		wg.Go(func() {
-			var arrived Outcome
-			if f.UDP, arrived = try(trip, f.Addr, tryUDP); f.UDP.OK() {
-				f.UDP = arrived
-			}
-		})
+	for i, f := range families {
+		wg.Go(func() { tcp[i] = makeRound(bounded, f.Addr, transportTCP) })
+		wg.Go(func() { udp[i] = makeRound(bounded, f.Addr, transportUDP) })
 	}
-	for i := range r.Range {
-		s := &r.Range[i]
-		wg.Go(func() { s.Bind, s.Connect = try(trip, s.Addr, tryTCP) })
+	for i, s := range r.Range {
+		wg.Go(func() { samples[i] = makeRound(bounded, s.Addr, transportTCP) })
 	}
 	var resolveErr error
 	wg.Go(func() {
@@ -71,7 +71,7 @@ func Diagnose(ctx context.Context) (*Report, error) {
 		defer cancel()
 		r.Localhost, resolveErr = Resolve(ctx, "localhost")
 	})
-	r.examine()
+	m := r.examine()
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("loopback: diagnose: %w", err)
@@ -79,13 +79,72 @@ func Diagnose(ctx context.Context) (*Report, error) {
 	if resolveErr != nil {
 		r.absent("localhost", resolveErr)
 	}
-	for _, f := range []*FamilyReport{&r.IPv4, &r.IPv6} {
-		if f.Bind.Err != nil {
-			f.Cause, f.fix = whyAbsent(f.Addr, f.Bind.Err, r.lo())
+	for i := range r.Range {
+		r.Range[i].Bind, r.Range[i].Connect = samples[i].bind, samples[i].trip
+		m.absent[r.Range[i].Addr] = samples[i].absent
+	}
+	for i, f := range families {
+		r.measured(&m, f, tcp[i], udp[i])
+	}
+	r.judge(m)
+	return r, nil
+}
+
+// measured fills in what the round trips of a family say.
+func (r *Report) measured(m *machine, f *FamilyReport, tcp, udp round) {
+	f.Bind, f.TCP, f.UDP = tcp.bind, tcp.trip, udp.trip
+	if udp.bind.Err != nil {
+		f.UDP = udp.bind
+	}
+	f.TCPBy, f.TCPFrom = tcp.by, tcp.from(f.Addr)
+	f.UDPBy, f.UDPFrom = udp.by, udp.from(f.Addr)
+	for _, t := range []struct {
+		name string
+		round
+	}{{"TCP", tcp}, {"UDP", udp}} {
+		if t.seen != t.has && t.has.IsValid() && t.seen.IsValid() { // or the kernel did not tell
+			m.rewritten = append(m.rewritten, rewriting{transport: t.name, has: t.has, seen: t.seen})
 		}
 	}
-	r.conclude()
-	return r, nil
+	m.absent[f.Addr] = tcp.absent
+	lo := r.loopbackInterface()
+	m.loopback = lo.Name
+	nonlocal := ""
+	switch {
+	case f.Bind.Err != nil:
+		f.Cause, m.mend[f.Addr] = whyAbsent(f.Addr, f.Bind.Err, lo)
+	case tcp.absent:
+		f.Cause, m.mend[f.Addr] = howToAdd(f.Addr, lo)
+		nonlocal = netif.NonlocalBind(f.Addr)
+	default:
+		return
+	}
+	switch {
+	case f.Cause != "" || !r.configured(f.Addr):
+	case f.Bind.Err == nil && f.Addr.Is4() && nonlocal == "": // it has its local route, or could not be bound
+		m.mend[f.Addr] = "look for the routing rule that keeps it from table local: ip rule"
+	default:
+		m.mend[f.Addr] = cmp.Or(localRouteCommand(f.Addr, lo.Name), m.mend[f.Addr])
+	}
+	if nonlocal != "" {
+		f.Cause = then(nonlocal+"=1", f.Cause)
+	}
+}
+
+// configured reports whether a loopback interface has the address.
+func (r *Report) configured(addr netip.Addr) bool {
+	return slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool {
+		return slices.ContainsFunc(i.Addrs, func(a PlacedAddr) bool { return a.Addr.Addr() == addr })
+	})
+}
+
+// loopbackInterface returns the name and the MTU of the loopback interface, or
+// the usual ones if it is not known.
+func (r *Report) loopbackInterface() net.Interface {
+	if len(r.Interfaces) == 0 {
+		return loopInterface()
+	}
+	return net.Interface{Name: r.Interfaces[0].Name, MTU: r.Interfaces[0].MTU}
 }
 
 func (r *Report) absent(part string, reason error) {
@@ -93,17 +152,19 @@ func (r *Report) absent(part string, reason error) {
 }
 
 // examine fills in what interfaces and routing say.
-func (r *Report) examine() {
+func (r *Report) examine() machine {
+	m := machine{absent: make(map[netip.Addr]bool), mend: make(map[netip.Addr]string)}
 	all, err := netif.All()
 	if err != nil {
 		r.absent("interfaces", err)
 		r.absent("misplaced", err)
 		r.absent("wire", err)
-		return
+		return m
 	}
 	r.Interfaces, r.Misplaced = []InterfaceReport{}, []PlacedAddr{}
 	for _, i := range all {
 		lo := i.IsLoopback()
+		m.loTaken = m.loTaken || i.Name == "lo" && !lo
 		placed := []PlacedAddr{}
 		for _, p := range i.Addrs {
 			a := PlacedAddr{Interface: i.Name, Addr: p, Kind: KindOf(p.Addr())}
@@ -120,12 +181,13 @@ func (r *Report) examine() {
 	exposures, err := netif.Exposures(IPv4(), all)
 	if err != nil {
 		r.absent("wire", err)
-		return
+		return m
 	}
 	r.Wire = []WireReport{}
 	for _, e := range exposures {
 		r.Wire = append(r.Wire, wireReport(e))
 	}
+	return m
 }
 
 // wireReport returns the report of an exposure.
@@ -144,11 +206,50 @@ func wireReport(e netif.Exposure) WireReport {
 	return w
 }
 
-// try binds a temporary socket to addr and sends something through it.
-func try(ctx context.Context, addr netip.Addr, t trial) (bind, trip Outcome) {
-	bound, err := t(ctx, gate{ingress: IngressAny, addr: addr, temporary: true})
-	if !bound {
-		return Outcome{Tried: true, Err: err}, Outcome{}
+// A round is how one round trip to an address through a temporary socket ended.
+type round struct {
+	passage
+	bind, trip Outcome
+	absent     bool   // this machine does not have the address, though it can be bound
+	by         string // the interface by which it leaves, unless that is a loopback one
+}
+
+// makeRound binds a temporary socket to addr and sends something through it. It
+// sends nothing where that would leave this machine for good.
+func makeRound(ctx context.Context, addr netip.Addr, t transport) round {
+	send, transport := trial(tryTCP), netif.TCP
+	if t == transportUDP {
+		send, transport = tryUDP, netif.UDP
 	}
-	return Outcome{Tried: true}, Outcome{Tried: true, Err: err}
+	var done round
+	if err := sockctl.CanConnect(addr); err != nil {
+		if local, localErr := netif.IsLocal(addr); localErr == nil && !local {
+			if _, done.bind.Err = sockctl.BindOnly(ctx, addr); done.bind.Err == nil {
+				done.trip, done.absent = Outcome{Tried: true, Err: err}, true
+			}
+			done.bind.Tried = true
+			return done
+		}
+	}
+	var err error
+	done.passage, err = send(ctx, gate{ingress: IngressAny, addr: addr, temporary: true})
+	if !done.bound {
+		done.bind = Outcome{Tried: true, Err: err}
+		return done
+	}
+	done.bind, done.trip = Outcome{Tried: true}, Outcome{Tried: true, Err: err}
+	if name, err := netif.OutgoingInterface(addr, transport); err == nil { // or it is not known
+		if lo, err := netif.FindLoopback(); err == nil && name != lo.Name {
+			done.by = name
+		}
+	}
+	return done
+}
+
+// from returns the address that the server saw, if that is not addr.
+func (r round) from(addr netip.Addr) netip.Addr {
+	if seen := r.seen.Addr(); seen != addr {
+		return seen
+	}
+	return netip.Addr{}
 }

@@ -366,6 +366,119 @@ func TestDiagnoseLeavesNothing(t *testing.T) {
 	noMoreGoroutines(t, goroutines)
 }
 
+// A masquerade without an interface takes local clients, too. Their connections
+// arrive, but not from loopback.
+func TestDiagnoseNamesARewriting(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	needNFT(t)
+	newNeighbour(t).veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+	rules := func(rule string) {
+		t.Helper()
+		run(t, "nft", "flush ruleset; table inet t { chain c { type nat hook postrouting priority 100; "+rule+"; }; }")
+	}
+	for _, tt := range []struct {
+		rule, want string
+		evidence   []string
+	}{
+		{"masquerade", "REWRITTEN warn", []string{"TCP from 127.0.0.1 arrives from 192.0.2.10", "UDP from 127.0.0.1 arrives from 192.0.2.10"}},
+		{"oif lo ip saddr 127.0.0.0/8 udp dport 1-65535 masquerade", "REWRITTEN warn", []string{"UDP from 127.0.0.1 arrives from 192.0.2.10"}},
+		{"ip6 daddr ::1 tcp dport 1-65535 snat ip6 to 2001:db8::10", "REWRITTEN warn", []string{"TCP from ::1 arrives from 2001:db8::10"}},
+		{"ip daddr 127.0.0.1 tcp dport 1-65535 snat ip to 127.0.0.9", "REWRITTEN info", []string{"TCP from 127.0.0.1 arrives from 127.0.0.9"}},
+	} {
+		rules(tt.rule)
+		r := diagnose(t)
+		wantFindings(t, r, tt.want)
+		for _, e := range tt.evidence {
+			assert.Contains(t, r.Findings[0].Evidence, e, tt.rule)
+			assert.Contains(t, r.String(), "from "+e[strings.LastIndex(e, " ")+1:])
+		}
+		assert.Equal(t, len(tt.evidence) > 1, strings.Contains(r.Findings[0].Evidence, ";"), "%s: %v", tt.rule, r.Findings[0])
+		assert.Equal(t, strings.Contains(tt.want, "warn"), r.Verdict == loopback.VerdictRewritten)
+	}
+	for _, rule := range []string{"oif != lo masquerade", "oif lo ip saddr 192.0.2.0/24 masquerade"} { // the fix, and a rule for other addresses
+		rules(rule)
+		wantFindings(t, diagnose(t))
+	}
+}
+
+// Local TCP and UDP for 127.0.0.1 leave by loopback0 and come back, as in the
+// mirrored mode of WSL 2. What they need is not turned off.
+func TestDiagnoseMirrored(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	needNFT(t)
+	mirror(t)
+	awaitCarrier(t, "loopback0")
+	run(t, "sh", "-ec", mirroring)
+	r := diagnose(t) // without route_localnet nothing connects
+	wantFindings(t, r, "UNREACHABLE warn")
+	assert.Contains(t, r.Findings[0].Evidence, "leaves by loopback0")
+	assert.Contains(t, r.Findings[0].Fix, "net.ipv4.conf.loopback0.route_localnet=1")
+
+	sysctl(t, "net/ipv4/conf/loopback0/route_localnet", "1")
+	r = diagnose(t)
+	wantFindings(t, r, "DETOUR warn")
+	assert.Equal(t, loopback.VerdictDetour, r.Verdict)
+	assert.Equal(t, [2]string{"loopback0", "loopback0"}, [2]string{r.IPv4.TCPBy, r.IPv4.UDPBy})
+	assert.Equal(t, netip.MustParseAddr("169.254.73.1"), r.IPv4.TCPFrom)
+	assert.Equal(t, netip.MustParseAddr("169.254.73.1"), r.IPv4.UDPFrom)
+	assert.Equal(t, [2]string{"", ""}, [2]string{r.IPv6.TCPBy, r.IPv6.UDPBy})
+	assert.Contains(t, r.Findings[0].Evidence, "loopback0 from 169.254.73.2")
+	assert.Empty(t, r.Findings[0].Fix)
+
+	// Another interface is closed, and only that one.
+	newNeighbour(t).veth(t, "eth0", "10.0.0.1/24", "theirs0", "10.0.0.2/24")
+	awaitCarrier(t, "eth0")
+	sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
+	sysctl(t, "net/ipv4/conf/loopback0/route_localnet", "0")
+	r = diagnose(t)
+	wantFindings(t, r, "WIRE error", "DETOUR warn")
+	runFix(t, r.Findings[0])
+	r = diagnose(t)
+	wantFindings(t, r, "DETOUR warn")
+	assert.True(t, r.IPv4.TCP.OK() && r.IPv4.UDP.OK())
+
+	// A client that keeps its loopback address is served by all.
+	run(t, "ip", "route", "replace", "127.0.0.1", "via", "169.254.73.2", "dev", "loopback0", "table", "127", "src", "127.0.0.1")
+	r = diagnose(t)
+	assert.False(t, r.IPv4.TCPFrom.IsValid())
+	assert.Equal(t, "loopback0", r.IPv4.TCPBy)
+}
+
+// An address that can be bound without being there is missed, with the parameter
+// that hides it; nothing is sent to it, whatever route leads out.
+func TestDiagnoseNamesNonlocalBind(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	healthyMachine(t)
+	n := newNeighbour(t)
+	n.veth(t, "eth0", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	run(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+	awaitCarrier(t, "eth0")
+	run(t, "ip", "route", "add", "default", "via", "10.0.0.2")
+	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::2", "dev", "eth0")
+	for family, addr := range map[string]string{"ipv4": "127.0.0.1/8", "ipv6": "::1/128"} {
+		sysctl(t, "net/"+family+"/ip_nonlocal_bind", "1")
+		run(t, "ip", "addr", "del", addr, "dev", "lo")
+		r := diagnose(t)
+		wantFindings(t, r, map[string]string{"ipv4": "NO-IPV4 warn", "ipv6": "NO-IPV6 warn"}[family])
+		f := r.Findings[0]
+		bare := netip.MustParsePrefix(addr).Addr().String()
+		assert.Contains(t, f.Message, "does not have "+bare+", though it can be bound")
+		assert.Contains(t, f.Evidence, "net."+family+".ip_nonlocal_bind=1")
+		assert.Contains(t, f.Fix, "ip addr add "+addr+" dev lo")
+		runFix(t, f)
+		wantFindings(t, diagnose(t))
+	}
+}
+
 // What the report says about the wire must be what packets do: a neighbour
 // sends datagrams to 127.0.0.1 from each of its addresses, and opens a
 // connection.

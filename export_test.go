@@ -20,9 +20,11 @@ func Confirm(got, want netip.AddrPort) error { return confirm(nil, got, want, ni
 func Trip(ctx context.Context, c any) error {
 	g := gate{ingress: IngressRemote}
 	if ln, ok := c.(*net.TCPListener); ok {
-		return connectTo(ctx, tcpSock{TCPListener: ln, gate: g})
+		_, err := connectTo(ctx, tcpSock{TCPListener: ln, gate: g})
+		return err
 	}
-	return sendTo(ctx, packetSock{UDPConn: c.(*net.UDPConn), gate: g})
+	_, err := sendTo(ctx, packetSock{UDPConn: c.(*net.UDPConn), gate: g})
+	return err
 }
 
 // NumFree is the number of addresses that For and Acquire choose from.

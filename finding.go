@@ -55,6 +55,8 @@ const (
 	VerdictLoopbackOffLo Verdict = "LOOPBACK-OFF-LO" // a loopback address on an interface that is not loopback
 	VerdictForeignOnLo   Verdict = "FOREIGN-ON-LO"   // an address on a loopback interface that is not loopback
 	VerdictRouteLocalnet Verdict = "ROUTE-LOCALNET"  // route_localnet is on, though nothing gets in at present
+	VerdictRewritten     Verdict = "REWRITTEN"       // a packet filter gives local clients another source address
+	VerdictDetour        Verdict = "DETOUR"          // local traffic leaves by an interface that is not loopback, and comes back
 )
 
 // Level is how much a [Finding] matters. The zero value is LevelInfo; a more

@@ -69,13 +69,19 @@ func newProver(modes []Ingress, try trial) (prover, error) {
 }
 
 // A trial makes one round trip through a gate: it binds a temporary socket, with
-// a port of its own, to the address of the gate, and connects to it. It reports
-// whether the socket could be bound with the mode in force, and an error unless
-// the gate then let its client in.
+// a port of its own, to the address of the gate, and connects to it. The error
+// is nil if the socket could be bound with the mode in force, and the gate then
+// let its client in.
 //
 // The socket that is handed out is never used for it. A connection to oneself
 // there would be given to the caller, or a client's be taken for it.
-type trial func(ctx context.Context, g gate) (bound bool, err error)
+type trial func(ctx context.Context, g gate) (passage, error)
+
+// A passage is how far a trial came, and what it saw.
+type passage struct {
+	bound     bool           // the socket could be bound
+	has, seen netip.AddrPort // the address of the client, and what the server saw; zero if nothing arrived
+}
 
 // prove returns the proof for addr with the first of the modes that serves a
 // client of this machine. Where nothing gets through, with any mode or none, or
@@ -167,10 +173,11 @@ func (p prover) round(ctx context.Context, g gate) (bound bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	g.temporary = true
-	if bound, err = p.try(ctx, g); bound && err != nil && p.down() {
+	got, err := p.try(ctx, g)
+	if got.bound && err != nil && p.down() {
 		err = errLoopbackDown
 	}
-	return bound, err
+	return got.bound, err
 }
 
 // unproved returns the proof that g is to be used; stronger says why no stronger
@@ -210,65 +217,87 @@ func ended(ctx context.Context) error {
 }
 
 // tryTCP is the trial of a TCP listener.
-func tryTCP(ctx context.Context, g gate) (bound bool, err error) {
+func tryTCP(ctx context.Context, g gate) (passage, error) {
 	return tryListener(ctx, g, singlePath(nil))
 }
 
 // tryMultipathTCP is the trial of a listener of multipath TCP, which Adopt may
 // be given.
-func tryMultipathTCP(ctx context.Context, g gate) (bound bool, err error) {
+func tryMultipathTCP(ctx context.Context, g gate) (passage, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(true)
 	return tryListener(ctx, g, lc)
 }
 
-func tryListener(ctx context.Context, g gate, lc net.ListenConfig) (bound bool, err error) {
+func tryListener(ctx context.Context, g gate, lc net.ListenConfig) (passage, error) {
 	s, err := listenTCP(ctx, g, netip.AddrPortFrom(g.addr, 0), lc)
 	if err != nil {
-		return false, err
+		return passage{}, err
 	}
 	defer s.Close()
-	return true, connectTo(ctx, s)
+	return connectTo(ctx, s)
 }
 
 // connectTo connects to s, and returns what its gate says of the connection.
 // The connection is known by the text that was sent through it: a packet filter
 // may have given it another address, and other clients may have come first.
-func connectTo(ctx context.Context, s tcpSock) error {
+func connectTo(ctx context.Context, s tcpSock) (passage, error) {
+	got := passage{bound: true}
 	defer expire(ctx, s.SetDeadline)()
 	var d net.Dialer
 	d.SetMultipathTCP(false) // whatever GODEBUG says: see Adopt
 	client, err := d.DialContext(ctx, "tcp", s.Addr().String())
 	if err != nil {
-		return err
+		return got, err
 	}
 	defer client.Close()
 	client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT is left behind
 	nonce := rand.Text()
 	if _, err := client.Write([]byte(nonce)); err != nil {
-		return err
+		return got, err
 	}
-	admitted := make(chan error, 1)
+	type arrival struct {
+		seen     netip.AddrPort
+		admitted error
+	}
+	arrived := make(chan arrival, 1)
 	var readers sync.WaitGroup
 	defer readers.Wait() // after every connection is closed
 	for {
 		c, err := s.AcceptTCP()
 		if err != nil {
 			select {
-			case err = <-admitted:
+			case a := <-arrived:
+				got.has, got.seen, err = addrPortOf(client.LocalAddr()), a.seen, a.admitted
 			default:
 			}
-			return err
+			return got, err
 		}
 		defer c.Close()
 		readers.Go(func() {
-			got := make([]byte, len(nonce))
-			if _, err := io.ReadFull(c, got); err == nil && string(got) == nonce {
-				admitted <- s.gate.admitConn(c)
+			text := make([]byte, len(nonce))
+			if _, err := io.ReadFull(c, text); err == nil && string(text) == nonce {
+				arrived <- arrival{seen: addrPortOf(c.RemoteAddr()), admitted: s.gate.admitConn(c)}
 				_ = s.SetDeadline(time.Unix(1, 0)) // ends the loop
 			}
 		})
 	}
+}
+
+// addrPortOf returns the address of one end of a connection, without a zone; the
+// zero AddrPort if the kernel did not tell.
+func addrPortOf(a net.Addr) netip.AddrPort {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return withoutZone(a.AddrPort())
+	case *net.UDPAddr:
+		return withoutZone(a.AddrPort())
+	}
+	return netip.AddrPort{}
+}
+
+func withoutZone(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
 // expire makes a deadline pass when ctx ends, until release is called.
@@ -286,38 +315,40 @@ func expire(ctx context.Context, setDeadline func(time.Time) error) (release fun
 }
 
 // tryUDP is the trial of a UDP socket.
-func tryUDP(ctx context.Context, g gate) (bound bool, err error) {
+func tryUDP(ctx context.Context, g gate) (passage, error) {
 	s, err := listenUDP(ctx, g, netip.AddrPortFrom(g.addr, 0), nil)
 	if err != nil {
-		return false, err
+		return passage{}, err
 	}
 	defer s.Close()
-	return true, sendTo(ctx, s)
+	return sendTo(ctx, s)
 }
 
 // sendTo sends a datagram to s, and returns what its gate says of it.
-func sendTo(ctx context.Context, s packetSock) error {
+func sendTo(ctx context.Context, s packetSock) (passage, error) {
+	got := passage{bound: true}
 	defer expire(ctx, s.SetDeadline)()
 	var d net.Dialer
 	client, err := d.DialContext(ctx, "udp", s.LocalAddr().String())
 	if err != nil {
-		return err
+		return got, err
 	}
 	defer client.Close()
 	nonce := rand.Text()
 	for range 2 { // the second finds out, as a rule, whether the first was refused
 		if _, err := client.Write([]byte(nonce)); err != nil {
-			return err
+			return got, err
 		}
 	}
 	buf := make([]byte, len(nonce)+1)
 	for {
 		r := s.source().Receive(buf)
 		if r.Err != nil {
-			return r.Err
+			return got, r.Err
 		}
 		if string(buf[:r.N]) == nonce {
-			return s.gate.admitDatagram(r.From.Addr(), r.Interface)
+			got.has, got.seen = addrPortOf(client.LocalAddr()), withoutZone(r.From)
+			return got, s.gate.admitDatagram(r.From.Addr(), r.Interface)
 		}
 	}
 }

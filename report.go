@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -53,9 +52,18 @@ type FamilyReport struct {
 	Bind  Outcome    `json:"bind"`
 	TCP   Outcome    `json:"tcp"`             // not tried without a listener
 	UDP   Outcome    `json:"udp"`             // the bind included
-	Cause string     `json:"cause,omitempty"` // what turns the family off, where that is known
+	Cause string     `json:"cause,omitempty"` // why this machine does not have Addr, where that is known
 
-	fix string // what to do if Bind failed
+	// TCPBy and UDPBy name the interface by which TCP and UDP to Addr leave,
+	// where policy routing does not keep them on a loopback interface. Only
+	// Linux tells.
+	TCPBy string `json:"tcp_by,omitempty"`
+	UDPBy string `json:"udp_by,omitempty"`
+
+	// TCPFrom and UDPFrom are the addresses at which a server sees a client of
+	// Addr, where that is not Addr: a packet filter gave it another, or routing.
+	TCPFrom netip.Addr `json:"tcp_from,omitzero"`
+	UDPFrom netip.Addr `json:"udp_from,omitzero"`
 }
 
 // RangeSample says whether one address of 127.0.0.0/8 works, as in
@@ -95,15 +103,36 @@ type Absence struct {
 	Reason string `json:"reason"`
 }
 
-// conclude derives the findings and the verdict from the rest of the report.
-func (r *Report) conclude() {
+// machine is what a Report is judged by, beside what it says.
+type machine struct {
+	loopback  string                // the name of the loopback interface, or the usual one
+	loTaken   bool                  // an interface that is not a loopback one is called lo
+	absent    map[netip.Addr]bool   // addresses that can be bound, though this machine does not have them
+	mend      map[netip.Addr]string // what to do where 127.0.0.1 or ::1 is not there
+	rewritten []rewriting
+}
+
+// A rewriting is of a round trip whose client was seen by another address, or by
+// another port, than it has.
+type rewriting struct {
+	transport string // "TCP" or "UDP"
+	has, seen netip.AddrPort
+}
+
+// judge sets the findings and the verdict.
+func (r *Report) judge(m machine) {
 	r.Findings = append([]Finding{}, slices.Concat(
-		r.stateFindings(),
-		r.wireFindings(),
-		r.localhostFindings(),
-		r.placeFindings(),
-		r.rangeFindings(),
-		r.nameFindings(), // the last: after its fix, the others would name what is not there
+		r.noLoopback(),
+		r.interfaceDown(m),
+		r.letIn(),
+		r.routeLocalnet(),
+		r.detour(),
+		r.rewriting(m),
+		r.localhost(m),
+		r.offLoopback(m),
+		r.foreignOnLoopback(m),
+		r.partialRange(m),
+		r.renamed(m), // the last: after its fix, the others would name what is not there
 	)...)
 	bySeverity(r.Findings)
 	r.Verdict = VerdictOK
@@ -117,66 +146,239 @@ func (r *Report) down() bool {
 	return len(r.Interfaces) > 0 && !slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool { return i.Up })
 }
 
-// stateFindings are about the loopback interface itself.
-func (r *Report) stateFindings() (fs []Finding) {
-	name := r.lo().Name
-	switch {
-	case r.Interfaces == nil: // not known
-	case len(r.Interfaces) == 0:
-		f := Finding{VerdictNoLo, LevelInfo, "no interface of this machine is marked as loopback", "", ""}
-		if !r.IPv4.works() && !r.IPv6.works() {
-			f.Level = LevelError
-		}
-		fs = append(fs, f)
-	case r.down():
-		fs = append(fs, Finding{VerdictLoDown, LevelError,
-			"the loopback interface is down: sockets bind, but nothing connects",
-			name + " is down", fixDown(name)})
+// noLoopback finds that no interface has the loopback flag.
+func (r *Report) noLoopback() []Finding {
+	if r.Interfaces == nil || len(r.Interfaces) > 0 { // not known, or there is one
+		return nil
 	}
-	return fs
+	f := Finding{Verdict: VerdictNoLo, Level: LevelInfo, Message: "no interface of this machine is marked as loopback"}
+	if !r.IPv4.works() && !r.IPv6.works() {
+		f.Level = LevelError
+	}
+	return []Finding{f}
 }
 
-// nameFindings are about what the loopback interface is called.
-func (r *Report) nameFindings() []Finding {
+// interfaceDown finds that the loopback interface is down.
+func (r *Report) interfaceDown(m machine) []Finding {
+	if !r.down() {
+		return nil
+	}
+	return []Finding{{
+		Verdict:  VerdictLoDown,
+		Level:    LevelError,
+		Message:  "the loopback interface is down: sockets bind, but nothing connects",
+		Evidence: m.loopback + " is down",
+		Fix:      fixDown(m.loopback),
+	}}
+}
+
+// renamed finds that the loopback interface of Linux is not called lo.
+func (r *Report) renamed(m machine) []Finding {
 	if runtime.GOOS != "linux" || len(r.Interfaces) == 0 ||
 		slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool { return i.Name == "lo" }) {
 		return nil
 	}
-	name := r.lo().Name
-	return []Finding{{VerdictLoRenamed, LevelInfo,
-		"the loopback interface is not called lo: what looks for it by that name fails",
-		name + " has the loopback flag",
-		"ip link set dev " + name + " down && ip link set dev " + name + " name lo up"}}
+	f := Finding{
+		Verdict:  VerdictLoRenamed,
+		Level:    LevelInfo,
+		Message:  "the loopback interface is not called lo: programs that look for it by that name fail",
+		Evidence: m.loopback + " has the loopback flag",
+		Fix:      renameCommand(m.loopback),
+	}
+	if m.loTaken {
+		f.Evidence += "; another interface is called lo"
+		f.Fix = "give the interface that is called lo another name first"
+	}
+	return []Finding{f}
 }
 
-// wireFindings are about packets from other machines.
-func (r *Report) wireFindings() (fs []Finding) {
-	var in, out []WireReport
+// exposed reports whether something that arrives on the interface gets in.
+func (w WireReport) exposed() bool { return w.Exposed != nil && *w.Exposed }
+
+// letIn finds the interfaces at which routing lets other machines in. Those that
+// local traffic takes are not among them: see detour.
+func (r *Report) letIn() []Finding {
+	in := r.interfaces(func(w WireReport) bool { return w.exposed() && !r.isDetour(w.Interface) })
+	if len(in) == 0 {
+		return nil
+	}
+	return []Finding{{
+		Verdict:  VerdictWire,
+		Level:    LevelError,
+		Message:  "routing lets other machines in to 127.0.0.1, unless a packet filter stops them",
+		Evidence: page.List(in, "; ", WireReport.evidence),
+		Fix:      r.routeLocalnetOff(in),
+	}}
+}
+
+// routeLocalnet finds the interfaces at which nothing gets in at present, though
+// route_localnet is on.
+func (r *Report) routeLocalnet() []Finding {
+	on := r.interfaces(func(w WireReport) bool {
+		return !w.exposed() && len(w.RouteLocalnet) > 0 && !r.isDetour(w.Interface)
+	})
+	if len(on) == 0 {
+		return nil
+	}
+	return []Finding{{
+		Verdict:  VerdictRouteLocalnet,
+		Level:    LevelInfo,
+		Message:  "the rule that keeps other machines out of 127.0.0.0/8 is off, though nothing gets in at present",
+		Evidence: page.List(on, "; ", WireReport.evidence),
+		Fix:      r.routeLocalnetOff(on),
+	}}
+}
+
+// interfaces returns those of the interfaces that lead to other machines for
+// which is holds.
+func (r *Report) interfaces(is func(WireReport) bool) (ws []WireReport) {
 	for _, w := range r.Wire {
-		switch {
-		case w.Exposed != nil && *w.Exposed:
-			in = append(in, w)
-		case len(w.RouteLocalnet) > 0:
-			out = append(out, w)
+		if is(w) {
+			ws = append(ws, w)
 		}
 	}
-	if len(in) > 0 {
-		fs = append(fs, Finding{VerdictWire, LevelError,
-			"routing lets other machines in to 127.0.0.1, unless a packet filter stops them",
-			page.List(in, "; ", wireEvidence), routeLocalnetOff(in)})
+	return ws
+}
+
+// evidence says from where something gets in at the interface.
+func (w WireReport) evidence() string {
+	switch {
+	case !w.Up:
+		return w.Interface + " is down"
+	case len(w.From) == 0:
+		return w.Interface + " lets nothing in"
 	}
-	if len(out) > 0 {
-		fs = append(fs, Finding{VerdictRouteLocalnet, LevelInfo,
-			"the rule that keeps other machines out of 127.0.0.0/8 is off, though nothing gets in at present",
-			page.List(out, "; ", wireEvidence), routeLocalnetOff(out)})
+	return w.Interface + " from " + page.List(w.From, ", ", netip.Addr.String)
+}
+
+// routeLocalnetOff returns the command that keeps other machines out at the
+// interfaces. Without route_localnet nothing gets in: it is on, also where it
+// cannot be read. The interfaces that local traffic takes keep it.
+func (r *Report) routeLocalnetOff(ws []WireReport) string {
+	const key = "route_localnet"
+	forAll := netif.Parameter("ipv4", "all", key)
+	var off, on []string
+	for _, w := range ws {
+		names := w.RouteLocalnet
+		if len(names) == 0 {
+			names = []string{forAll, netif.Parameter("ipv4", w.Interface, key)}
+		}
+		for _, name := range names {
+			if name += "=0"; !slices.Contains(off, name) {
+				off = append(off, name)
+			}
+		}
+	}
+	keep := ""
+	for _, name := range r.detours() {
+		on = append(on, netif.Parameter("ipv4", name, key)+"=1")
+		keep += "*/" + name + "/*|"
+	}
+	const reservation = " # unless it is there on purpose, as for a port redirected to 127.0.0.1"
+	switch {
+	case len(off) > 4 && len(on) > 0:
+		return "sysctl -w " + strings.Join(on, " ") + "; for f in /proc/sys/net/ipv4/conf/*/route_localnet; do case $f in " +
+			strings.TrimSuffix(keep, "|") + ") ;; *) echo 0 >$f ;; esac; done" + reservation
+	case len(off) > 4:
+		return "for f in /proc/sys/net/ipv4/conf/*/route_localnet; do echo 0 >$f; done" + reservation
+	case !slices.Contains(off, forAll+"=0"):
+		on = nil
+	}
+	return "sysctl -w " + strings.Join(append(on, off...), " ") + reservation
+}
+
+// detours returns the interfaces, none of them a loopback one, by which what is
+// sent to 127.0.0.1 or ::1 leaves and comes back.
+func (r *Report) detours() (names []string) {
+	for _, f := range []FamilyReport{r.IPv4, r.IPv6} {
+		for _, name := range f.detours() {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// detours returns the interfaces by which what is sent to the address leaves.
+func (f FamilyReport) detours() []string {
+	names := slices.Compact([]string{f.TCPBy, f.UDPBy})
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
+}
+
+func (r *Report) isDetour(name string) bool { return slices.Contains(r.detours(), name) }
+
+// detour finds that local traffic takes an interface that is not a loopback one,
+// and comes back by it. In IPv4 that needs route_localnet: without it a connect to
+// 127.0.0.1 fails with EINVAL.
+func (r *Report) detour() (fs []Finding) {
+	for _, f := range []FamilyReport{r.IPv4, r.IPv6} {
+		if len(f.detours()) == 0 || !f.works() {
+			continue
+		}
+		finding := Finding{
+			Verdict: VerdictDetour,
+			Level:   LevelInfo,
+			Message: fmt.Sprintf("what is sent to %v leaves by %s and comes back, as in the mirrored mode of WSL 2",
+				f.Addr, page.List(f.detours(), " and ", strings.Clone)),
+			Evidence: "TCP " + f.way(f.TCPBy, f.TCPFrom) + "; UDP " + f.way(f.UDPBy, f.UDPFrom),
+		}
+		if f.seenFromElsewhere() {
+			finding.Level = LevelWarn
+			finding.Message += ": servers that check the remote address refuse local clients"
+		}
+		for _, w := range r.interfaces(func(w WireReport) bool { return f.Addr.Is4() && w.exposed() && r.isDetour(w.Interface) }) {
+			finding.Level = LevelWarn
+			finding.Evidence += "; routing lets in what comes to " + w.evidence()
+		}
+		fs = append(fs, finding)
 	}
 	return fs
 }
 
-// localhostFindings are about the families and the name. Those of Resolve that
-// have their cause in a broken family, or in the state of the interface, are
-// said once.
-func (r *Report) localhostFindings() (fs []Finding) {
+// seenFromElsewhere reports whether a server sees a local client at an address
+// that is not loopback.
+func (f FamilyReport) seenFromElsewhere() bool {
+	return f.TCPFrom.IsValid() && !Is(f.TCPFrom) || f.UDPFrom.IsValid() && !Is(f.UDPFrom)
+}
+
+// way says by which interface something leaves, and from where it seems to come.
+func (f FamilyReport) way(by string, from netip.Addr) string {
+	s := "stays on loopback"
+	if by != "" {
+		s = "leaves by " + by
+	}
+	if from.IsValid() {
+		s += " and arrives from " + from.String()
+	}
+	return s
+}
+
+// rewriting finds that a packet filter gives local clients another address.
+func (r *Report) rewriting(m machine) []Finding {
+	if len(m.rewritten) == 0 {
+		return nil
+	}
+	f := Finding{
+		Verdict: VerdictRewritten,
+		Level:   LevelInfo,
+		Message: "a packet filter gives local clients another source address or port: servers that ask who a client is cannot tell",
+		Evidence: page.List(m.rewritten, "; ", func(w rewriting) string {
+			return fmt.Sprintf("%s from %v arrives from %v", w.transport, w.has.Addr(), w.seen.Addr())
+		}),
+		Fix: "exempt the loopback interface from the rule that rewrites the source, a masquerade or SNAT: add `oif != lo`, unless it is there on purpose",
+	}
+	if slices.ContainsFunc(m.rewritten, func(w rewriting) bool { return !Is(w.seen.Addr()) }) {
+		f.Level = LevelWarn
+		f.Message = "a packet filter gives local clients another source address: servers that check the remote address refuse them"
+	}
+	return []Finding{f}
+}
+
+// localhost finds what is wrong with the two families and with the name localhost.
+// A finding of Resolve that has its cause in a broken family, or in the state of
+// the interface, is said once.
+func (r *Report) localhost(m machine) (fs []Finding) {
 	// What a broken family means depends on the other one. A machine without
 	// IPv6 is in order, as long as localhost does not claim that it has it.
 	four, six := LevelError, LevelError
@@ -186,11 +388,8 @@ func (r *Report) localhostFindings() (fs []Finding) {
 	if r.IPv4.works() {
 		six = LevelInfo
 	}
-	fs = append(r.familyFindings(r.IPv4, four), r.familyFindings(r.IPv6, six)...)
-	if r.Localhost == nil {
-		return fs
-	}
-	for _, f := range r.Localhost.Findings {
+	fs = append(r.family(m, r.IPv4, four), r.family(m, r.IPv6, six)...)
+	for _, f := range r.ofLocalhost() {
 		switch f.Verdict {
 		case VerdictOK:
 			continue
@@ -210,117 +409,181 @@ func (r *Report) localhostFindings() (fs []Finding) {
 		}
 		fs = append(fs, f)
 	}
+	for i, f := range fs {
+		if f.Verdict == VerdictNoIPv6 && r.IPv6.Cause != "" && f.Fix != "" && !strings.Contains(f.Fix, "#") {
+			fs[i].Fix += " # unless this machine is to have no IPv6"
+		}
+	}
 	return fs
 }
 
-// familyFindings are about a family that does not work.
-func (r *Report) familyFindings(f FamilyReport, level Level) []Finding {
-	family, verdict := "IPv4", VerdictNoIPv4
+// ofLocalhost returns the findings of Resolve.
+func (r *Report) ofLocalhost() []Finding {
+	if r.Localhost == nil {
+		return nil
+	}
+	return r.Localhost.Findings
+}
+
+// family finds that a family does not work.
+func (r *Report) family(m machine, f FamilyReport, level Level) []Finding {
+	verdict, name := VerdictNoIPv4, familyName(f.Addr)
 	if f.Addr.Is6() {
-		family, verdict = "IPv6", VerdictNoIPv6
+		verdict = VerdictNoIPv6
 	}
 	var finding Finding
 	switch {
 	case f.works():
 		return nil
 	case errors.Is(f.Bind.Err, ErrNotLoopback): // a FreeBSD jail that shares its machine's addresses
-		finding = Finding{VerdictNotLoopback, LevelError,
-			fmt.Sprintf("a socket that is bound to %v ends up on another address", f.Addr),
-			f.Bind.Err.Error(), "give this jail a loopback address of its own"}
+		finding = Finding{
+			Verdict:  VerdictNotLoopback,
+			Level:    LevelError,
+			Message:  fmt.Sprintf("a socket that is bound to %v ends up on another address", f.Addr),
+			Evidence: f.Bind.Err.Error(),
+			Fix:      "give this jail a loopback address of its own",
+		}
 	case r.down(): // nothing more to say
 		return nil
 	case f.Bind.Err != nil:
-		finding = Finding{verdict, level,
-			fmt.Sprintf("%s does not work here: %v cannot be bound", family, f.Addr), f.Bind.String(), f.fix}
-		if f.Cause != "" {
-			finding.Evidence += "; " + f.Cause
+		finding = Finding{
+			Verdict:  verdict,
+			Level:    level,
+			Message:  fmt.Sprintf("%s does not work here: %v cannot be bound", name, f.Addr),
+			Evidence: then(f.Bind.String(), f.Cause),
+			Fix:      m.mend[f.Addr],
+		}
+	case m.absent[f.Addr]:
+		finding = Finding{
+			Verdict:  verdict,
+			Level:    level,
+			Message:  fmt.Sprintf("%s does not work here: this machine does not have %v, though it can be bound", name, f.Addr),
+			Evidence: then(f.TCP.String(), f.Cause),
+			Fix:      m.mend[f.Addr],
 		}
 	default:
-		finding = Finding{VerdictUnreachable, max(level, LevelWarn),
-			fmt.Sprintf("%v can be bound, but what is sent to it does not arrive", f.Addr),
-			fmt.Sprintf("TCP: %v; UDP: %v", f.TCP, f.UDP),
-			fixFilter}
+		finding = r.unreachable(f, level)
 	}
 	finding.Fix = cmp.Or(fixProcess(f.Bind.Err, f.TCP.Err, f.UDP.Err), finding.Fix)
 	return []Finding{finding}
 }
 
-// placeFindings are about addresses where they do not belong.
-func (r *Report) placeFindings() (fs []Finding) {
-	var off, foreign []PlacedAddr
-	for _, a := range r.Misplaced {
-		if a.Kind.IsLoopback() {
-			off = append(off, a)
-		} else {
-			foreign = append(foreign, a)
-		}
+// unreachable is the finding of a family that this machine has and that does not
+// work.
+func (r *Report) unreachable(f FamilyReport, level Level) Finding {
+	finding := Finding{
+		Verdict:  VerdictUnreachable,
+		Level:    max(level, LevelWarn),
+		Message:  fmt.Sprintf("%v can be bound, but what is sent to it does not arrive", f.Addr),
+		Evidence: fmt.Sprintf("TCP: %v; UDP: %v", f.TCP, f.UDP),
+		Fix:      fixFilter,
 	}
-	if len(off) > 0 {
-		fs = append(fs, Finding{VerdictLoopbackOffLo, LevelWarn,
-			"loopback addresses are on an interface that is not loopback: what is sent to them may leave this machine, or seem to come from outside",
-			page.List(off, ", ", PlacedAddr.String), takeAway(off)})
+	by := cmp.Or(f.TCPBy, f.UDPBy)
+	if by == "" {
+		return finding
 	}
-	if len(foreign) > 0 {
-		fix := takeAway(foreign)
-		if fix != "" {
-			fix += " # unless they are there on purpose"
-		}
-		fs = append(fs, Finding{VerdictForeignOnLo, LevelInfo,
-			"the loopback interface has addresses that are not loopback: other machines may reach them",
-			page.List(foreign, ", ", PlacedAddr.String), fix})
+	finding.Evidence += "; it leaves by " + by
+	finding.Fix = "look for the routing rule that sends it out by " + by + ": ip rule"
+	if f.Addr.Is4() {
+		finding.Fix += "; it comes back only with " + netif.Parameter("ipv4", by, "route_localnet") + "=1"
 	}
-	return fs
+	return finding
+}
+
+// offLoopback finds loopback addresses on interfaces that are not loopback.
+func (r *Report) offLoopback(m machine) []Finding {
+	off := slices.DeleteFunc(slices.Clone(r.Misplaced), func(a PlacedAddr) bool { return !a.Kind.IsLoopback() })
+	if len(off) == 0 {
+		return nil
+	}
+	fix := r.takeAway(m, off)
+	if !r.IPv4.works() { // they may serve meanwhile
+		fix = "see to 127.0.0.1 first; then take them away, unless they are there on purpose"
+	}
+	return []Finding{{
+		Verdict:  VerdictLoopbackOffLo,
+		Level:    LevelWarn,
+		Message:  "loopback addresses are on an interface that is not loopback: what is sent to them may leave this machine, or seem to come from outside",
+		Evidence: page.List(off, ", ", PlacedAddr.String),
+		Fix:      fix,
+	}}
+}
+
+// foreignOnLoopback finds addresses on loopback interfaces that are not loopback.
+func (r *Report) foreignOnLoopback(m machine) []Finding {
+	foreign := slices.DeleteFunc(slices.Clone(r.Misplaced), func(a PlacedAddr) bool { return a.Kind.IsLoopback() })
+	if len(foreign) == 0 {
+		return nil
+	}
+	return []Finding{{
+		Verdict:  VerdictForeignOnLo,
+		Level:    LevelInfo,
+		Message:  "the loopback interface has addresses that are not loopback: other machines may reach them",
+		Evidence: page.List(foreign, ", ", PlacedAddr.String),
+		Fix:      r.takeAway(m, foreign),
+	}}
 }
 
 // takeAway returns the commands that take addresses away, up to four of them.
-func takeAway(as []PlacedAddr) string {
+// Before that they see to it that 127.0.0.0/8 works without: with its last
+// address an interface loses its routes as well.
+func (r *Report) takeAway(m machine, as []PlacedAddr) string {
 	var commands []string
 	for _, a := range as[:min(len(as), 4)] {
-		inet := "inet "
-		if a.Addr.Addr().Is6() {
-			inet = "inet6 "
-		}
-		commands = append(commands, command("ip addr del "+a.Addr.String()+" dev "+a.Interface,
-			"ifconfig "+a.Interface+" "+inet+a.Addr.Addr().String()+" -alias"))
+		commands = append(commands, delAddrCommand(a.Addr, a.Interface))
 	}
 	fix := strings.Trim(strings.Join(commands, "; "), "; ")
-	if n := len(as) - len(commands); n > 0 && fix != "" {
+	if fix == "" {
+		return ""
+	}
+	if n := len(as) - len(commands); n > 0 {
 		fix += fmt.Sprintf(" # and %d more", n)
 	}
-	return fix
+	return then(r.giveRange(m), fix+" # unless they are there on purpose")
 }
 
-// rangeFindings are about 127.0.0.0/8 beyond 127.0.0.1.
-func (r *Report) rangeFindings() []Finding {
+// giveRange returns the command that gives the loopback interface all of
+// 127.0.0.0/8, or the local route to it; "" if it has both.
+func (r *Report) giveRange(m machine) string {
+	whole := r.Interfaces == nil || slices.ContainsFunc(r.Interfaces, func(i InterfaceReport) bool {
+		return slices.ContainsFunc(i.Addrs, func(a PlacedAddr) bool { return a.Addr.Masked() == Prefix4() })
+	})
+	switch {
+	case !whole:
+		return addAddrCommand(IPv4(), m.loopback)
+	case slices.ContainsFunc(r.Range, func(s RangeSample) bool { return s.absent(m) }):
+		return localRouteCommand(IPv4(), m.loopback)
+	}
+	return ""
+}
+
+// absent reports whether this machine does not have the address.
+func (s RangeSample) absent(m machine) bool { return syserr.Missing(s.Bind.Err) || m.absent[s.Addr] }
+
+// partialRange finds that part of 127.0.0.0/8 beyond 127.0.0.1 does not work.
+func (r *Report) partialRange(m machine) []Finding {
 	bad := slices.DeleteFunc(slices.Clone(r.Range), RangeSample.works)
 	if !r.IPv4.works() || len(bad) == 0 {
 		return nil
 	}
-	name, first := r.lo().Name, bad[0]
-	f := Finding{VerdictPartialRange, LevelInfo, // as macOS and the BSDs come
-		"part of 127.0.0.0/8 does not work", sampleEvidence(bad),
-		command("ip addr add 127.0.0.1/8 dev "+name, "ifconfig "+name+" alias ADDRESS, for each that is needed")}
+	f := Finding{
+		Verdict:  VerdictPartialRange,
+		Level:    LevelInfo, // as macOS and the BSDs come
+		Message:  "part of 127.0.0.0/8 does not work",
+		Evidence: sampleEvidence(bad),
+		Fix:      fixFilter,
+	}
 	if runtime.GOOS == "linux" {
 		f.Level = LevelWarn
 	}
-	if first.Bind.OK() && !syserr.Is(first.Connect.Err, "EADDRNOTAVAIL", "ENETUNREACH", "EHOSTUNREACH", "EINVAL") {
-		f.Fix = fixFilter
+	if slices.ContainsFunc(bad, func(s RangeSample) bool { return s.absent(m) }) {
+		f.Fix = cmp.Or(r.giveRange(m), addRangeCommand(m.loopback))
 	}
-	f.Fix = cmp.Or(fixProcess(first.Bind.Err, first.Connect.Err), f.Fix)
+	f.Fix = cmp.Or(fixProcess(bad[0].Bind.Err, bad[0].Connect.Err), f.Fix)
 	if len(bad) == len(r.Range)-1 {
 		f.Message = "of 127.0.0.0/8 only 127.0.0.1 works"
 	}
 	return []Finding{f}
-}
-
-func wireEvidence(w WireReport) string {
-	switch {
-	case !w.Up:
-		return w.Interface + " is down"
-	case len(w.From) == 0:
-		return w.Interface + " lets nothing in"
-	}
-	return w.Interface + " from " + page.List(w.From, ", ", netip.Addr.String)
 }
 
 // sampleEvidence says of each error which addresses met it.
@@ -336,38 +599,9 @@ func sampleEvidence(bad []RangeSample) string {
 			}
 		}
 		parts = append(parts, strings.Join(addrs, ", ")+": "+why)
-		bad = slices.DeleteFunc(bad, same)
+		bad = slices.DeleteFunc(slices.Clone(bad), same)
 	}
 	return strings.Join(parts, "; ")
-}
-
-// lo returns what loopInterface does, without asking again.
-func (r *Report) lo() net.Interface {
-	if len(r.Interfaces) == 0 {
-		return loopInterface()
-	}
-	return net.Interface{Name: r.Interfaces[0].Name, MTU: r.Interfaces[0].MTU}
-}
-
-// routeLocalnetOff returns the command that closes the wire. Without
-// route_localnet nothing gets in: it is on, also where it cannot be read.
-func routeLocalnetOff(ws []WireReport) string {
-	var off []string
-	for _, w := range ws {
-		names := w.RouteLocalnet
-		if len(names) == 0 {
-			names = []string{netif.Parameter("ipv4", "all", "route_localnet"), netif.Parameter("ipv4", w.Interface, "route_localnet")}
-		}
-		for _, name := range names {
-			if name += "=0"; !slices.Contains(off, name) {
-				off = append(off, name)
-			}
-		}
-	}
-	if len(off) > 4 {
-		return "for f in /proc/sys/net/ipv4/conf/*/route_localnet; do echo 0 >$f; done"
-	}
-	return "sysctl -w " + strings.Join(off, " ")
 }
 
 func (f FamilyReport) works() bool { return f.Bind.OK() && f.TCP.OK() && f.UDP.OK() }

@@ -129,7 +129,7 @@ func (r *Report) tripRows() [][]string {
 	for _, f := range []FamilyReport{r.IPv4, r.IPv6} {
 		row := []string{f.Addr.String(), f.Bind.String()}
 		if f.Bind.OK() {
-			row = append(row, f.TCP.String(), f.UDP.String())
+			row = append(row, f.trip(f.TCP, f.TCPBy, f.TCPFrom), f.trip(f.UDP, f.UDPBy, f.UDPFrom))
 		}
 		rows = append(rows, row)
 	}
@@ -140,6 +140,19 @@ func (r *Report) tripRows() [][]string {
 		}
 	}
 	return append(rows, []string{"127.0.0.0/8", fmt.Sprintf("%d of %d addresses work", n, len(r.Range))})
+}
+
+// trip says how a round trip ended, which way it took, and from where it seemed
+// to come.
+func (f FamilyReport) trip(o Outcome, by string, from netip.Addr) string {
+	s := o.String()
+	if by != "" {
+		s += " by " + by
+	}
+	if from.IsValid() {
+		s += " from " + from.String()
+	}
+	return s
 }
 
 func (r *Report) wireRows() (rows [][]string) {
