@@ -97,8 +97,8 @@ func (e Explanation) String() string {
 // again without a difference.
 func (e Explanation) MarshalJSON() ([]byte, error) {
 	type plain Explanation // without this method
-	utf8 := func(s string) string { return string([]rune(s)) }
-	e.Input, e.Host, e.Addr = utf8(e.Input), utf8(e.Host), e.Addr.WithZone(utf8(e.Addr.Zone()))
+	inUTF8 := func(s string) string { return string([]rune(s)) }
+	e.Input, e.Host, e.Addr = inUTF8(e.Input), inUTF8(e.Host), e.Addr.WithZone(inUTF8(e.Addr.Zone()))
 	return json.Marshal(plain(e))
 }
 
@@ -151,6 +151,9 @@ func Explain(text string) Explanation {
 		e.Reason = "names no host, and many clients then connect to this machine"
 	case !t.Strict:
 		e.Reason = "is refused by Go's parsers, but " + whoReads(text, t, r)
+		if t.Form == hosttext.FormURL && hasNoAuthority(text) {
+			e.Reason += ", and clients that find no host connect to this machine"
+		}
 	case r.Spelling == hosttext.Address:
 		e.Reach, e.Reason = whereAddrLeads(text, t, r.Addr)
 	case r.Spelling == hosttext.Name:
@@ -197,15 +200,15 @@ func subjectOf(text string, r hosttext.Reading) string {
 // A destination is where a connection to an address leads.
 type destination struct {
 	reach Reach
-	what  string // the address is
-	where string // a connection to it leads, as a sentence
+	what  string // the address is, as a noun
+	where string // a connection to the address leads, as a sentence
 }
 
 func destinationOf(addr netip.Addr) destination {
 	const stays = "a connection to it stays on this machine"
 	linkLocal := addr.Unmap().Is6() && addr.IsLinkLocalUnicast()
 	switch kind := KindOf(addr); {
-	case kind.IsLoopback() && addr.Unmap() == netip.AddrFrom4([4]byte{127, 255, 255, 255}):
+	case kind.IsLoopback() && addr.Unmap() == broadcast4:
 		return destination{reach: ReachMaybe, what: "the broadcast address of 127.0.0.0/8", where: "a socket can be bound to it, but Linux does not connect to it"}
 	case kind == KindIPv4:
 		return destination{reach: ReachYes, what: "an address of 127.0.0.0/8", where: stays}
@@ -229,12 +232,12 @@ func destinationOf(addr netip.Addr) destination {
 
 // whereAddrLeads judges a valid text whose host is addr.
 func whereAddrLeads(text string, t hosttext.Text, addr netip.Addr) (Reach, string) {
-	p := destinationOf(addr)
-	subject := subjectOf(text, t.Readings[0]) + p.what
-	if doubt := doubtOf(text, t.Form, addr); doubt != "" {
+	to := destinationOf(addr)
+	subject := subjectOf(text, t.Readings[0]) + to.what
+	if doubt := doubtOf(text, t.Form, addr); doubt != "" && to.reach != ReachMaybe {
 		return ReachMaybe, subject + ", but " + doubt
 	}
-	return p.reach, subject + ", and " + p.where
+	return to.reach, subject + ", and " + to.where
 }
 
 // whereNoHostLeads judges a valid text whose host is empty.
@@ -268,10 +271,11 @@ func whoReads(text string, t hosttext.Text, r hosttext.Reading) string {
 	if r.Host == text {
 		host = "it"
 	}
-	reads := host + " as " + r.Addr.WithZone("").String() + ", " + destinationOf(r.Addr).what
+	addr, what := r.Addr.WithZone("").String(), destinationOf(r.Addr).what
+	reads := host + " as " + addr + ", " + what
 	switch r.Spelling {
 	case hosttext.Address:
-		return "other programs read " + reads
+		return "other programs find " + addr + " in it, " + what
 	case hosttext.Legacy:
 		return "the C library, Go through cgo, and browsers read " + reads
 	case hosttext.FinalDot:
@@ -387,6 +391,14 @@ func doubtOfURL(text string) string {
 		}
 	}
 	return doubtOfAuthority(authority)
+}
+
+// hasNoAuthority reports whether the URL text has a scheme, but no host behind
+// it by RFC 3986.
+func hasNoAuthority(text string) bool {
+	scheme, rest := hosttext.CutScheme(text)
+	authority, ok := strings.CutPrefix(rest, "//")
+	return scheme != "" && (!ok || authority == "" || strings.IndexByte("/?#", authority[0]) >= 0)
 }
 
 // isUnixScheme reports whether a URL of this scheme leads to a unix socket.

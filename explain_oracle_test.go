@@ -283,7 +283,7 @@ func agreedForm(pick func(...string) string) string {
 	return scheme + "://" + user + host + port + rest
 }
 
-func TestExplainAgainstParsers(t *testing.T) {
+func TestNoParserRefutesReach(t *testing.T) {
 	texts := neighbours(t)
 	explained := make([]loopback.Explanation, len(texts))
 	for i, text := range texts {

@@ -9,27 +9,27 @@ import (
 )
 
 // IsName reports whether name is a name for loopback by RFC 6761, section
-// 6.3: localhost, or a name below it, in any mix of ASCII case, with or
-// without one final dot.
+// 6.3: localhost or a name below it, in any mix of ASCII case, with or without
+// one final dot.
 //
-// The labels have to be what package net takes for a host name: letters,
-// digits, hyphens and underscores, no hyphen at either end, at most 63 bytes
-// each, and at most 253 bytes in all. So "*.localhost" and "a..localhost" are
-// not names, and neither is anything that is not ASCII.
+// Each label must be one that package net accepts. It has 1 to 63 letters,
+// digits, hyphens and underscores, and no hyphen at either end. The name has at
+// most 253 bytes besides the final dot. So "*.localhost", "a..localhost" and
+// names that are not ASCII are false.
 //
-// What this machine makes of such a name is another question: Go and the C
-// library ask the hosts file and DNS.
+// IsName does not say what this machine makes of the name. Go and the C
+// library ask the hosts file and DNS; [Resolve] reports what they find.
 func IsName(name string) bool {
 	return hosttext.EndsLikeLocalhost(name) && hosttext.IsLocalhost(name)
 }
 
 // IsHost reports whether host is loopback: an address that [netip.ParseAddr]
-// reads and [Is] accepts, or a name that [IsName] accepts. There are no
-// brackets and no port in it; an IPv6 address may have a zone, which does not
-// matter.
+// reads and [Is] accepts, or a name that [IsName] accepts. An IPv6 address may
+// have a zone, which does not matter. Brackets and ports are not accepted, and
+// an empty host is false.
 //
-// Every other way to write an address, "127.1" or "0x7f.0.0.1", is false
-// here, although some programs read it as 127.0.0.1: see [Explain].
+// All other spellings of an address are false, such as "127.1" and
+// "0x7f.0.0.1", which some programs read as 127.0.0.1. [Explain] says which.
 func IsHost(host string) bool {
 	if host == "" {
 		return false
@@ -50,14 +50,13 @@ func IsHost(host string) bool {
 	return hosttext.EndsLikeLocalhost(host) && hosttext.IsLocalhost(host)
 }
 
-// IsHostHeader reports whether value, the value of an HTTP Host header or of
-// the :authority of HTTP/2, names loopback: uri-host [":" *DIGIT], as in RFC
-// 9110, section 7.2, where the host is an IPv4 address, an IPv6 address in
-// brackets, or a name, and [IsHost] accepts it.
+// IsHostHeader reports whether value, an HTTP Host header or the :authority of
+// HTTP/2, names loopback. It must have the form uri-host [":" *DIGIT] of RFC
+// 9110, section 7.2, and [IsHost] must accept the host.
 //
-// Brackets are for IPv6 only, and an address in them has no zone. The port
-// may be any row of digits, and empty: it is not compared with anything, and
-// no number is too large. An empty value is false.
+// An IPv6 address is in brackets and has no zone, and nothing else is in
+// brackets. The port may be empty, and no number is too large for it. An empty
+// value is false.
 func IsHostHeader(value string) bool {
 	host := value
 	i := len(value)

@@ -103,7 +103,7 @@ func slowIsHostHeader(value string) bool {
 	return closed && err == nil && addr.Is6() && addr.Zone() == "" && addr.IsLoopback()
 }
 
-func TestPredicatesAgainstOracle(t *testing.T) {
+func TestPredicatesAgreeWithSlowOnes(t *testing.T) {
 	n := map[string]int{}
 	eachHost(t, func(host string) {
 		for _, p := range []struct {
@@ -127,7 +127,7 @@ func TestPredicatesAgainstOracle(t *testing.T) {
 	}
 }
 
-func TestIsHostTable(t *testing.T) {
+func TestIsHostAgreesWithTheTable(t *testing.T) {
 	for _, row := range readHostTexts(t) {
 		if row.kind == "addr" || row.kind == "host" {
 			assert.Equal(t, row.strict == "yes", loopback.IsHost(row.input), "%q: %s", row.input, row.reason)
@@ -135,7 +135,39 @@ func TestIsHostTable(t *testing.T) {
 	}
 }
 
-func TestIsName(t *testing.T) {
+func TestIsHostTakesWhatParseAddrReads(t *testing.T) {
+	for host, want := range map[string]bool{
+		"127.0.0.1":            true,
+		"127.255.255.255":      true,
+		"::1":                  true,
+		"::1%lo":               true,
+		"::1%":                 false,
+		"0:0:0:0:0:0:0:1":      true,
+		"0:0:0:0:0:0:0:1%x":    true,
+		"0:0:0:0:0:0:0:1:evil": false,
+		"0:0:0:0:0:0:0:1:":     false,
+		"0:0:0:0:0:0:0:1:5":    false,
+		"0000:0000:0000:0000:0000:ffff:127.255.255.255%":  false,
+		"0000:0000:0000:0000:0000:ffff:127.255.255.255%z": true,
+		"::ffff:127.0.0.1":    true,
+		"::ffff:126.0.0.1":    false,
+		"::ffff:0:127.0.0.1":  false,
+		"127.0.0.1%lo":        false,
+		"127.0.0.1.0":         false,
+		"127.0.0.01":          false,
+		"[::1]":               false,
+		"127.0.0.1:80":        false,
+		"1.localhost":         true,
+		"127.0.0.1.localhost": true,
+		"0.localhost":         true,
+		"::1.localhost":       false,
+		"":                    false,
+	} {
+		assert.Equal(t, want, loopback.IsHost(host), "%q", host)
+	}
+}
+
+func TestIsNameTakesLocalhostAndNamesBelow(t *testing.T) {
 	long := strings.Repeat("a.", 122) + "localhost" // 253 bytes
 	for name, want := range map[string]bool{
 		"localhost":                            true,
@@ -178,7 +210,7 @@ func TestIsName(t *testing.T) {
 	}
 }
 
-func TestIsHostHeader(t *testing.T) {
+func TestIsHostHeaderTakesOneHostAndPort(t *testing.T) {
 	for value, want := range map[string]bool{
 		"localhost":               true,
 		"LOCALHOST:8080":          true,
@@ -206,6 +238,7 @@ func TestIsHostHeader(t *testing.T) {
 		"[::1":                false,
 		"[::1]8080":           false,
 		"[::1]:80:80":         false,
+		"[0:0:0:0:0:0:0:1:5]": false,
 		"[::1]:8o":            false,
 		"[::1]]":              false,
 		"[[::1]]":             false,
@@ -268,7 +301,7 @@ func TestPredicatesAllocateNothing(t *testing.T) {
 }
 
 // A Host header that net.JoinHostPort makes of a loopback host is one.
-func TestIsHostHeaderOfJoinHostPort(t *testing.T) {
+func TestIsHostHeaderTakesWhatJoinHostPortMakes(t *testing.T) {
 	n := 0
 	eachHost(t, func(host string) {
 		if loopback.IsHost(host) && !strings.Contains(host, "%") {
