@@ -46,6 +46,8 @@ type prover struct {
 	foreign  error       // why nothing can be proved about the socket at hand: it is of another network namespace
 	try      trial
 	excludes func(Ingress) error // why the socket at hand cannot have a mode; nil if it can have each
+
+	somethingPasses bool // a client gets through without any mode
 }
 
 // newProver returns a prover of modes, in the network namespace of the calling
@@ -102,47 +104,70 @@ func (p prover) prove(ctx context.Context, modes []Ingress, addr netip.Addr) (pr
 	if g.ingress == IngressAny {
 		return proof{gate: g}, nil
 	}
-	var stronger error       // why the modes before are not in force
-	somethingPasses := false // without any mode
+	var stronger error // why the modes before are not in force
 	for _, g.ingress = range modes {
-		if p.excludes != nil {
-			if err := p.excludes(g.ingress); err != nil {
-				stronger = joined(stronger, fmt.Errorf("ingress %v: %w", g.ingress, err))
-				continue
-			}
+		if err := p.exclusion(g.ingress); err != nil {
+			stronger = joined(stronger, fmt.Errorf("ingress %v: %w", g.ingress, err))
+			continue
 		}
 		if p.foreign != nil {
 			return unproved(g, stronger, fmt.Errorf("not proved: %w", p.foreign)), nil
 		}
-		bound, err := p.round(ctx, g)
-		if err != nil && bound && !somethingPasses && !syserr.Exhausted(err) && ended(ctx) == nil {
-			open := g
-			open.ingress = IngressAny
-			if _, all := p.round(ctx, open); syserr.Exhausted(all) {
-				err = all
-			} else if all != nil && ended(ctx) == nil {
-				return unproved(g, stronger, fmt.Errorf("not proved, nothing gets through: %w", all)), nil
-			}
-			somethingPasses = true
-		}
-		if bound && timedOut(err) && ended(ctx) == nil { // the machine may have stood still
-			bound, err = p.round(ctx, g)
-		}
+		r := p.examine(ctx, g)
 		switch {
-		case err == nil:
+		case r.blocked != nil:
+			return unproved(g, stronger, fmt.Errorf("not proved, nothing gets through: %w", r.blocked)), nil
+		case r.err == nil:
 			return unproved(g, stronger, nil), nil
 		case ended(ctx) != nil:
 			return proof{}, ended(ctx)
-		case syserr.Exhausted(err), errors.Is(err, sockctl.ErrNoName):
-			return proof{}, err
-		case !bound && syserr.Missing(err):
-			return proof{gate: g, missing: err}, nil
-		case !bound && (failedAt(err, "bind") || failedAt(err, "socket")): // all ports are in use, or a sandbox forbids it
-			return unproved(g, stronger, fmt.Errorf("not proved, no port can be had for it: %w", err)), nil
+		case syserr.Exhausted(r.err), errors.Is(r.err, sockctl.ErrNoName):
+			return proof{}, r.err
+		case !r.bound && syserr.Missing(r.err):
+			return proof{gate: g, missing: r.err}, nil
+		case !r.bound && (failedAt(r.err, "bind") || failedAt(r.err, "socket")): // all ports are in use, or a sandbox forbids it
+			return unproved(g, stronger, fmt.Errorf("not proved, no port can be had for it: %w", r.err)), nil
 		}
-		stronger = joined(stronger, fmt.Errorf("ingress %v: %w", g.ingress, err))
+		stronger = joined(stronger, fmt.Errorf("ingress %v: %w", g.ingress, r.err))
 	}
 	return proof{}, fmt.Errorf("%w: %w", errors.ErrUnsupported, stronger)
+}
+
+// exclusion returns why the socket at hand cannot have a mode, or nil.
+func (p prover) exclusion(mode Ingress) error {
+	if p.excludes == nil {
+		return nil
+	}
+	return p.excludes(mode)
+}
+
+// A trialResult is how the trials of one mode ended.
+type trialResult struct {
+	bound   bool  // the temporary socket could be bound with the mode in force
+	err     error // nil if its client was let in
+	blocked error // why nothing gets through without any mode either; nil if something does, or err is nil
+}
+
+// examine tries the mode of g. If its client is not let in, it finds out whether
+// a client is without any mode, which it remembers for the other modes.
+func (p *prover) examine(ctx context.Context, g gate) trialResult {
+	bound, err := p.round(ctx, g)
+	if err != nil && bound && !p.somethingPasses && !syserr.Exhausted(err) && ended(ctx) == nil {
+		open := g
+		open.ingress = IngressAny
+		_, all := p.round(ctx, open)
+		switch {
+		case syserr.Exhausted(all):
+			return trialResult{bound: bound, err: all}
+		case all != nil && ended(ctx) == nil:
+			return trialResult{bound: bound, err: err, blocked: all}
+		}
+		p.somethingPasses = true
+	}
+	if bound && timedOut(err) && ended(ctx) == nil { // the machine may have stood still
+		bound, err = p.round(ctx, g)
+	}
+	return trialResult{bound: bound, err: err}
 }
 
 // absent returns why this machine does not have addr, or a lack of descriptors

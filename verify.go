@@ -11,15 +11,16 @@ import (
 	"example.com/loopback/internal/sockctl"
 )
 
-// Require is a Control function for [net.ListenConfig] and [net.Dialer]: it
-// refuses to bind or to dial anything but a loopback address, whoever resolved
+// Require is a Control function for [net.ListenConfig] and [net.Dialer]. It
+// refuses to bind or to dial an address that is not loopback, whoever resolved
 // the name, with an error that wraps [ErrNotLoopback]. It sees the address
-// after all resolving and before any packet; a unix socket, an address without
-// a host and a name, which package net does not hand to Control, are refused.
+// after all resolving and before any packet. It also refuses a unix socket, an
+// address without a host, and a name, which package net does not hand to
+// Control.
 //
-// The RawConn is not used and may be nil, so Require checks a configured
-// address as well. What routing lets in to a loopback address it does not
-// keep out: see [Ingress].
+// The RawConn is not used and may be nil, so that Require checks a configured
+// address as well. It does not keep out other machines that routing lets in to
+// a loopback address: see [Ingress].
 func Require(network, address string, _ syscall.RawConn) error {
 	if addr, ok := controlAddr(network, address); !ok || !Is(addr) {
 		return fmt.Errorf("%s %s: %w", network, quote(address), ErrNotLoopback)
@@ -42,21 +43,23 @@ func controlAddr(network, address string) (netip.Addr, bool) {
 	return addr, err == nil && !strings.HasPrefix(network, "unix")
 }
 
-// Verify reports whether a socket is bound to a loopback address, and nothing
-// else reaches it: nil, or an error that says why not. It asks the kernel, not
-// the Go value, and works for listeners, connections and datagram sockets,
-// also for inherited ones and those of another network namespace (it is the
-// loopback of that namespace then).
+// Verify returns nil if a socket is bound to a loopback address and to nothing
+// else, and otherwise an error that says why not. It asks the kernel, not the
+// Go value. It works for listeners, connections and datagram sockets, and for
+// inherited ones. A socket of another network namespace is judged by the
+// loopback addresses of that namespace.
 //
-// Refused, with an error that wraps [ErrNotLoopback], is a socket that is bound
-// to another address, to every interface, or not at all; one connected to a
-// peer that is not loopback; on Linux also one with IP_TRANSPARENT, which is
-// given connections to other addresses, and one bound to an interface other
-// than the loopback interface; and whatever is not an internet socket. A
-// closed one is [net.ErrClosed]. Every error is a [*net.OpError].
+// The error wraps [ErrNotLoopback] for a socket that is bound to another
+// address, to every interface, or not at all, for one that is connected to a
+// peer that is not loopback, and for one that is not an internet socket. On
+// Linux it does so for a socket with IP_TRANSPARENT, which is given connections
+// to other addresses, and for one that is bound to an interface other than the
+// loopback interface. It wraps [net.ErrClosed] for a closed socket. Every error
+// is a [*net.OpError].
 //
-// What routing lets in to a loopback address does not show on the socket: see
-// [Ingress]. On js and wasip1 the error is [errors.ErrUnsupported].
+// A socket does not show whether routing lets other machines in to its loopback
+// address: see [Ingress]. On js and wasip1 the error is
+// [errors.ErrUnsupported].
 func Verify(c syscall.Conn) error {
 	s, err := inspect(c)
 	if why := exposure(s); err == nil && why != "" {

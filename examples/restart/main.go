@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -154,13 +155,13 @@ func handOver(ln *loopback.Listener) error {
 	go func() { ended <- cmd.Wait() }()
 	ready := make(chan struct{})
 	go func() {
-		r.Read(make([]byte, 1)) // until the copy closes its end, or ends
+		_, _ = r.Read(make([]byte, 1)) // until the copy closes its end, or ends
 		close(ready)
 	}()
 	<-ready
 	select {
 	case err := <-ended:
-		return fmt.Errorf("the copy ended: %v", err)
+		return fmt.Errorf("the copy ended: %w", cmp.Or(err, errors.New("it served nothing")))
 	default:
 		return nil
 	}

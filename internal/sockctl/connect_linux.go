@@ -11,11 +11,13 @@ import (
 // addr. It takes a third of the time that package net takes, which would be
 // seen in Listen.
 func connectFrom(addr netip.Addr) (netip.Addr, error) {
-	family, sa := unix.AF_INET, unix.Sockaddr(nil)
+	family := unix.AF_INET
+	var sa unix.Sockaddr
 	if addr.Is4() {
 		sa = &unix.SockaddrInet4{Addr: addr.As4(), Port: discardPort}
 	} else {
-		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Addr: addr.As16(), Port: discardPort, ZoneId: zoneID(addr.Zone())}
+		family = unix.AF_INET6
+		sa = &unix.SockaddrInet6{Addr: addr.As16(), Port: discardPort, ZoneId: zoneID(addr.Zone())}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
