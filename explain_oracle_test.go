@@ -15,9 +15,10 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 // The parsers in use, asked what host they find in a text. What leads to this

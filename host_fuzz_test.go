@@ -5,8 +5,9 @@ import (
 	"slices"
 	"testing"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
+
+	"example.com/loopback"
 )
 
 // seedHosts adds the inputs of the shared table, and a few words.

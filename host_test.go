@@ -9,9 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 // A hostText is a row of testdata/host_texts.tsv.

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The two scanners below read what netip.ParseAddr reads, and say no where it
-// would allocate an error.
+// The scanners below accept what netip.ParseAddr accepts, and allocate nothing
+// where it makes an error.
 
 // Loopback4 reports whether s is an address of 127.0.0.0/8 in dotted form.
 func Loopback4(s string) bool {
@@ -17,7 +17,8 @@ func Loopback4(s string) bool {
 	return ok
 }
 
-// scan4 reads an IPv4 address: four numbers up to 255 without leading zeros.
+// scan4 reads an IPv4 address, which is four numbers up to 255 without leading
+// zeros.
 func scan4(s string) (addr uint32, ok bool) {
 	if len(s) > len("255.255.255.255") {
 		return 0, false

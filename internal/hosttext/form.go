@@ -56,9 +56,9 @@ func formOf(s string) string {
 // maxAuthority is the length of what url.Parse is given to read before the path.
 const maxAuthority = 64 << 10
 
-// splitStrictly returns the host of text, which net.SplitHostPort or url.Parse
-// find for a host and port or for a URL. It reports whether they accept text,
-// so that only the host is left to be looked at.
+// splitStrictly returns the host that net.SplitHostPort finds in a host and port,
+// or url.Parse in a URL, and reports whether they accept text. Whether the host is
+// one remains to be seen.
 func splitStrictly(text, form string) (host string, ok bool) {
 	switch form {
 	case FormAddr, FormHost:
@@ -121,9 +121,9 @@ func hostsOf(s, form string) (hosts []string) {
 	if len(hosts) > 0 {
 		return hosts
 	}
-	// To curl a third slash is one too many, and to Windows a file behind four
-	// of them is on another host. To all others this is a path: an ordinary
-	// name in it is no host.
+	// Curl ignores a third slash, and Windows takes a file behind four slashes
+	// for one of another host. For all others this is a path, so an ordinary name
+	// in it is no host.
 	scheme, rest := CutScheme(s)
 	path := strings.TrimLeft(rest, `/\`)
 	if slashes := len(rest) - len(path); slashes < 3 || scheme == "file" && slashes == 3 {
@@ -141,10 +141,10 @@ func hostsOf(s, form string) (hosts []string) {
 }
 
 // authoritiesOf returns what parsers may take for the authority of the URL s,
-// [userinfo "@"] host [":" port], first the URL standard: it takes any
-// number of slashes after the special schemes, and backslashes for slashes.
-// RFC 3986 does not. A URL without a scheme may be a reference to another
-// host, or begin with its host, as people write it.
+// [userinfo "@"] host [":" port]. The URL standard, other than RFC 3986, takes
+// any number of slashes after the special schemes, and backslashes for slashes.
+// A URL without a scheme may be a reference to another host, or begin with its
+// host, as people write it.
 func authoritiesOf(s string) (found []string) {
 	scheme, rest := CutScheme(s)
 	afterSlashes := strings.TrimLeft(rest, `/\`)

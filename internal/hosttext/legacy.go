@@ -65,10 +65,9 @@ func legacyNumber(s string, d Dialect) (n uint64, ok bool) {
 	return n, true
 }
 
-// endsInNumber reports whether the last label of host, whatever the others
-// are, is a number. The URL standard takes such a host for an IPv4 address and
-// nothing else; as a name it could only be in a top-level domain that cannot
-// exist (RFC 3696, section 2).
+// endsInNumber reports whether the last label of host is a number. The URL
+// standard takes such a host for an IPv4 address and for nothing else. As a
+// name it would be in a top-level domain that cannot exist (RFC 3696, section 2).
 func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	return isNumber(host[strings.LastIndexByte(host, '.')+1:])

@@ -97,8 +97,8 @@ func readLeniently(text, clean, form string) (readings []Reading) {
 		}
 	}
 	for _, host := range hosts {
-		// The URL standard decodes a host before it looks at it. Others take
-		// it as it stands, or have no use for a percent sign but a zone's.
+		// The URL standard decodes a host first. Others take it as it stands,
+		// or know a percent sign only in front of a zone.
 		if plain := unescape(host); plain != host {
 			add(plain)
 			if !strings.Contains(host, ":") {
@@ -132,8 +132,8 @@ func read(host string) []Reading {
 		return []Reading{{Host: host, Spelling: Unmapped}}
 	}
 
-	// What is no part of a host ends it for some parsers, inet_aton and what
-	// is written in C among them, and is left out or refused by others.
+	// A character that cannot be in a host ends it for some parsers, such as
+	// inet_aton. Others leave the character out, or refuse the host.
 	if strings.IndexFunc(host, isBlank) >= 0 {
 		return append(read(untilBlank(host)), read(untilBlank(withoutBlanks(host)))...)
 	}
