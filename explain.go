@@ -426,7 +426,7 @@ func isFile(text string) bool {
 		return false
 	}
 	path := text[len(prefix):]
-	return isPrintable(path) && !strings.HasPrefix(path, "/") && !strings.ContainsAny(path, "?#")
+	return isPrintable(path) && !strings.HasPrefix(path, "/") // a fourth slash begins a host to Windows
 }
 
 // isPrintable reports whether s is printable ASCII without a backslash.

@@ -22,7 +22,7 @@ var (
 	agreedURL      = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://(?:([A-Za-z0-9._~-]*)(?::([A-Za-z0-9._~-]*))?@)?(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]*)?([/?#].*)?$`)
 	agreedZone     = regexp.MustCompile(`^(.*)%(?:lo|[0-9])$`)
 	portOfIPv6     = regexp.MustCompile(`^(.*):[0-9]+$`)
-	filePath       = regexp.MustCompile(`^(?i:file):///([^/?#][^?#]*)?$`)
+	filePath       = regexp.MustCompile(`^(?i:file):///([^/].*)?$`)
 	webScheme      = regexp.MustCompile(`^(?i:https?|wss?|ftp)$`)
 	unixScheme     = regexp.MustCompile(`^(?i:unix|.*\+unix|ldapi)$`)
 	numbers        = regexp.MustCompile(`^(?i:[0-9.]|0x[0-9a-f]*)*$`)

@@ -2,7 +2,9 @@ package hosttext_test
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,4 +124,46 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestServiceNamesAreThoseOfPackageNet(t *testing.T) {
+	for _, service := range []string{"domain", "ftp", "ftps", "gopher", "http", "https", "imap2", "imap3", "imaps", "pop3", "pop3s", "smtp", "ssh", "submissions", "telnet", "HTTP"} {
+		_, err := net.LookupPort("tcp", service)
+		assert.NoError(t, err)
+		assert.True(t, hosttext.Parse("127.0.0.1:"+service).Strict, service)
+	}
+	for _, port := range []string{"", "0", "65535", "000080"} {
+		assert.True(t, hosttext.Parse("127.0.0.1:"+port).Strict, port)
+	}
+	for _, port := range []string{"65536", "99999999999999999999", "-1", "+1", "8 0", "nosuch", "http ", "/"} {
+		assert.False(t, hosttext.Parse("127.0.0.1:"+port).Strict, port)
+	}
+}
+
+// The URL standard puts up with missing slashes, and with backslashes, after
+// the special schemes only.
+func TestSpecialSchemesAreRepaired(t *testing.T) {
+	find := func(text string) bool {
+		p := hosttext.Parse(text)
+		return p.Form == hosttext.FormURL && slices.ContainsFunc(p.Readings, func(r hosttext.Reading) bool { return r.Host == "127.1" })
+	}
+	for _, scheme := range []string{"http", "https", "ws", "wss", "ftp", "HTTP"} {
+		for _, rest := range []string{"127.1", "/127.1", "//127.1", "///127.1", `\127.1`, `\\127.1\x`, `/\127.1:80`} {
+			assert.True(t, find(scheme+":"+rest), "%s:%s", scheme, rest)
+		}
+	}
+	assert.True(t, find("file:u@127.1"))
+	assert.True(t, find("file://127.1/x"))
+	assert.False(t, find("file:/127.1/x"))
+	assert.True(t, find("gopher://127.1/x"))
+	assert.False(t, find("gopher:/127.1/x"))
+	assert.False(t, find(`gopher:\\127.1\x`))
+}
+
+// Before the path there may be 64 KiB for net/url to read.
+func TestHugeAuthorityIsNotStrict(t *testing.T) {
+	user := strings.Repeat("u", 64<<10-len("@127.0.0.1"))
+	assert.True(t, hosttext.Parse("http://"+user+"@127.0.0.1/").Strict)
+	assert.False(t, hosttext.Parse("http://u"+user+"@127.0.0.1/").Strict)
+	assert.True(t, hosttext.Parse("http://127.0.0.1/"+user+user).Strict)
 }
