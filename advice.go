@@ -142,7 +142,7 @@ func localRouteCommand(addr netip.Addr, lo string) string {
 func renameCommand(lo string) string {
 	set := "ip link set dev " + lo + " "
 	return set + "name lo || { " + set + "down; " + set + "name lo; " + set + "up || ip link set dev lo up; }" +
-		" # being down takes away routes and IPv6 addresses that were added to it"
+		" # rules that name lo hold from then on; where it has to be down, routes and IPv6 addresses that were added to it are lost"
 }
 
 // loopInterface returns the name and the MTU of the loopback interface, or the

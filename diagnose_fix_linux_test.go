@@ -167,6 +167,9 @@ func TestFixesBreakNothing(t *testing.T) {
 			t.Parallel()
 			inOwnNamespace(t, one.name)
 			for j, other := range faults[i+1:] {
+				if strings.HasPrefix(one.name, "lo renamed") && strings.HasPrefix(other.name, "mirrored") {
+					continue // the name gives force to rules that were without, as the fix says
+				}
 				if all || (i+j)%16 == 0 {
 					inOwnNamespace(t, one.name, other.name)
 				}
