@@ -31,13 +31,13 @@ func rangeSamples() []netip.Addr {
 }
 
 // Diagnose examines what loopback is on this machine and what is wrong with
-// it. It changes nothing, needs no privilege, sends nothing to other machines
-// but the queries of [Resolve], and takes less than two seconds however broken
-// the machine is.
+// it. It changes nothing, needs no privilege, and takes less than two seconds
+// however broken the machine is. It sends nothing to other machines but the
+// queries of [Resolve], and local traffic where policy routing sends that out.
 //
 // On Linux it asks the kernel whether routing lets other machines in to
-// 127.0.0.1; no other system can be asked, and [Report.Wire] is nil there.
-// Linux answers for IPv4: what comes over the wire for ::1 it discards before
+// 127.0.0.1. No other system can be asked, and [Report.Wire] is nil there. The
+// answer is about IPv4: Linux discards what other machines send to ::1 before
 // routing (RFC 4291, section 2.5.3). A packet filter that redirects to ::1,
 // together with a local route of ::1 on that interface, is not seen.
 //
@@ -52,13 +52,13 @@ func Diagnose(ctx context.Context) (*Report, error) {
 	for _, addr := range rangeSamples() {
 		r.Range = append(r.Range, RangeSample{Addr: addr})
 	}
-	families := []*FamilyReport{&r.IPv4, &r.IPv6}
-	tcp, udp, samples := make([]round, len(families)), make([]round, len(families)), make([]round, len(r.Range))
+	both := []*FamilyReport{&r.IPv4, &r.IPv6}
+	tcp, udp, samples := make([]round, len(both)), make([]round, len(both)), make([]round, len(r.Range))
 
 	var wg sync.WaitGroup
 	bounded, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
-	for i, f := range families {
+	for i, f := range both {
 		wg.Go(func() { tcp[i] = makeRound(bounded, f.Addr, transportTCP) })
 		wg.Go(func() { udp[i] = makeRound(bounded, f.Addr, transportUDP) })
 	}
@@ -83,7 +83,7 @@ func Diagnose(ctx context.Context) (*Report, error) {
 		r.Range[i].Bind, r.Range[i].Connect = samples[i].bind, samples[i].trip
 		m.absent[r.Range[i].Addr] = samples[i].absent
 	}
-	for i, f := range families {
+	for i, f := range both {
 		r.measured(&m, f, tcp[i], udp[i])
 	}
 	r.judge(m)
@@ -217,9 +217,9 @@ type round struct {
 // makeRound binds a temporary socket to addr and sends something through it. It
 // sends nothing where that would leave this machine for good.
 func makeRound(ctx context.Context, addr netip.Addr, t transport) round {
-	send, transport := trial(tryTCP), netif.TCP
+	send, protocol := trial(tryTCP), netif.TCP
 	if t == transportUDP {
-		send, transport = tryUDP, netif.UDP
+		send, protocol = tryUDP, netif.UDP
 	}
 	var done round
 	if err := sockctl.CanConnect(addr); err != nil {
@@ -238,7 +238,7 @@ func makeRound(ctx context.Context, addr netip.Addr, t transport) round {
 		return done
 	}
 	done.bind, done.trip = Outcome{Tried: true}, Outcome{Tried: true, Err: err}
-	if name, err := netif.OutgoingInterface(addr, transport); err == nil { // or it is not known
+	if name, err := netif.OutgoingInterface(addr, protocol); err == nil { // or it is not known
 		if lo, err := netif.FindLoopback(); err == nil && name != lo.Name {
 			done.by = name
 		}

@@ -127,7 +127,7 @@ func (r *Report) judge(m machine) {
 		r.letIn(),
 		r.routeLocalnet(),
 		r.detour(),
-		r.rewriting(m),
+		r.rewritten(m),
 		r.localhost(m),
 		r.offLoopback(m),
 		r.foreignOnLoopback(m),
@@ -198,7 +198,7 @@ func (w WireReport) exposed() bool { return w.Exposed != nil && *w.Exposed }
 // letIn finds the interfaces at which routing lets other machines in. Those that
 // local traffic takes are not among them: see detour.
 func (r *Report) letIn() []Finding {
-	in := r.interfaces(func(w WireReport) bool { return w.exposed() && !r.isDetour(w.Interface) })
+	in := r.interfaces(func(w WireReport) bool { return w.exposed() && !r.isDetour(w) })
 	if len(in) == 0 {
 		return nil
 	}
@@ -215,7 +215,7 @@ func (r *Report) letIn() []Finding {
 // route_localnet is on.
 func (r *Report) routeLocalnet() []Finding {
 	on := r.interfaces(func(w WireReport) bool {
-		return !w.exposed() && len(w.RouteLocalnet) > 0 && !r.isDetour(w.Interface)
+		return !w.exposed() && len(w.RouteLocalnet) > 0 && !r.isDetour(w)
 	})
 	if len(on) == 0 {
 		return nil
@@ -257,7 +257,7 @@ func (w WireReport) evidence() string {
 func (r *Report) routeLocalnetOff(ws []WireReport) string {
 	const key = "route_localnet"
 	forAll := netif.Parameter("ipv4", "all", key)
-	var off, on []string
+	var off, on, keep []string
 	for _, w := range ws {
 		names := w.RouteLocalnet
 		if len(names) == 0 {
@@ -269,44 +269,34 @@ func (r *Report) routeLocalnetOff(ws []WireReport) string {
 			}
 		}
 	}
-	keep := ""
-	for _, name := range r.detours() {
-		on = append(on, netif.Parameter("ipv4", name, key)+"=1")
-		keep += "*/" + name + "/*|"
+	for _, name := range r.IPv4.detours() {
+		on, keep = append(on, netif.Parameter("ipv4", name, key)+"=1"), append(keep, "*/"+name+"/*")
 	}
-	const reservation = " # unless it is there on purpose, as for a port redirected to 127.0.0.1"
+	const (
+		reservation = " # unless it is there on purpose, as for a port redirected to 127.0.0.1"
+		each        = "for f in /proc/sys/net/ipv4/conf/*/route_localnet; do "
+	)
 	switch {
 	case len(off) > 4 && len(on) > 0:
-		return "sysctl -w " + strings.Join(on, " ") + "; for f in /proc/sys/net/ipv4/conf/*/route_localnet; do case $f in " +
-			strings.TrimSuffix(keep, "|") + ") ;; *) echo 0 >$f ;; esac; done" + reservation
+		return "sysctl -w " + strings.Join(on, " ") + "; " +
+			each + "case $f in " + strings.Join(keep, "|") + ") ;; *) echo 0 >$f ;; esac; done" + reservation
 	case len(off) > 4:
-		return "for f in /proc/sys/net/ipv4/conf/*/route_localnet; do echo 0 >$f; done" + reservation
-	case !slices.Contains(off, forAll+"=0"):
+		return each + "echo 0 >$f; done" + reservation
+	case !slices.Contains(off, forAll+"=0"): // what the others have stays
 		on = nil
 	}
 	return "sysctl -w " + strings.Join(append(on, off...), " ") + reservation
 }
 
 // detours returns the interfaces, none of them a loopback one, by which what is
-// sent to 127.0.0.1 or ::1 leaves and comes back.
-func (r *Report) detours() (names []string) {
-	for _, f := range []FamilyReport{r.IPv4, r.IPv6} {
-		for _, name := range f.detours() {
-			if !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
-}
-
-// detours returns the interfaces by which what is sent to the address leaves.
+// sent to the address leaves.
 func (f FamilyReport) detours() []string {
 	names := slices.Compact([]string{f.TCPBy, f.UDPBy})
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
-func (r *Report) isDetour(name string) bool { return slices.Contains(r.detours(), name) }
+// isDetour reports whether what is sent to 127.0.0.1 leaves by the interface.
+func (r *Report) isDetour(w WireReport) bool { return slices.Contains(r.IPv4.detours(), w.Interface) }
 
 // detour finds that local traffic takes an interface that is not a loopback one,
 // and comes back by it. In IPv4 that needs route_localnet: without it a connect to
@@ -327,7 +317,7 @@ func (r *Report) detour() (fs []Finding) {
 			finding.Level = LevelWarn
 			finding.Message += ": servers that check the remote address refuse local clients"
 		}
-		for _, w := range r.interfaces(func(w WireReport) bool { return f.Addr.Is4() && w.exposed() && r.isDetour(w.Interface) }) {
+		for _, w := range r.interfaces(func(w WireReport) bool { return f.Addr.Is4() && w.exposed() && r.isDetour(w) }) {
 			finding.Level = LevelWarn
 			finding.Evidence += "; routing lets in what comes to " + w.evidence()
 		}
@@ -354,8 +344,8 @@ func (f FamilyReport) way(by string, from netip.Addr) string {
 	return s
 }
 
-// rewriting finds that a packet filter gives local clients another address.
-func (r *Report) rewriting(m machine) []Finding {
+// rewritten finds that a packet filter gives local clients another address.
+func (r *Report) rewritten(m machine) []Finding {
 	if len(m.rewritten) == 0 {
 		return nil
 	}

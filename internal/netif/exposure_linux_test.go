@@ -142,6 +142,36 @@ func TestExposuresAskAboutEachNetwork(t *testing.T) {
 	assert.Equal(t, []string{"net.ipv4.conf.all.route_localnet"}, exposure("eth1").RouteLocalnet)
 }
 
+// A rule against UDP alone does not keep TCP out.
+func TestExposuresAreThoseOfAnyTransport(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	run := func(args ...string) { t.Helper(); netnstest.Run(t, "ip", args...) }
+	run("link", "set", "lo", "up")
+	netnstest.NewNeighbour(t).Veth(t, "eth0", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	netnstest.Sysctl(t, "net/ipv4/conf/eth0/route_localnet", "1")
+	run("rule", "add", "pref", "100", "lookup", "local")
+	run("rule", "del", "pref", "0")
+	for _, tt := range []struct {
+		protocols []string
+		want      bool
+	}{{nil, true}, {[]string{"17"}, true}, {[]string{"6"}, true}, {[]string{"6", "17"}, false}} {
+		for _, protocol := range tt.protocols {
+			run("rule", "add", "pref", "10", "iif", "eth0", "ipproto", protocol, "unreachable")
+		}
+		all, err := netif.All()
+		require.NoError(t, err)
+		list, err := netif.Exposures(netip.MustParseAddr("127.0.0.1"), all)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		assert.Equal(t, tt.want, len(list[0].From) > 0, "without the protocols %v", tt.protocols)
+		for range tt.protocols {
+			run("rule", "del", "pref", "10")
+		}
+	}
+}
+
 func TestIPv6OffIsNotKnownWithoutParameters(t *testing.T) {
 	if !netnstest.In(t) {
 		return
