@@ -142,6 +142,7 @@ var socketTable = []struct {
 
 	// The rest does not listen.
 	{"bound", socketSpec{family: v4, typ: stream, bind: "127.0.0.1:0"}, ""},
+	{"bound to no port yet", socketSpec{family: v4, typ: stream, options: options([3]int{unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1}), bind: "127.0.0.1:0"}, ""},
 	{"not bound", socketSpec{family: v4, typ: stream}, "not bound"},
 	{"IPv6, not bound", socketSpec{family: v6, typ: stream}, "not bound"},
 	{"MPTCP, not bound", socketSpec{family: v4, typ: stream, proto: mptcp}, "not bound"},
