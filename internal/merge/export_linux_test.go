@@ -11,3 +11,12 @@ func BeforeReceive(e Receiver, f func(source int)) {
 		return receive(i)
 	}
 }
+
+// BeforeEpoll makes f run before each question of e to epoll.
+func BeforeEpoll(e Receiver, f func()) {
+	ready := e.(*epoll).ready
+	e.(*epoll).ready = func(fd uintptr) bool {
+		f()
+		return ready(fd)
+	}
+}

@@ -215,28 +215,27 @@ func TestNextStarvesNobody(t *testing.T) {
 	})
 }
 
-// flood sends to a source until done.
+// flood sends to a source until done: connections that are reset, or datagrams.
 func (r receiver) flood(source int, done <-chan struct{}) {
 	to := r.addr(source)
-	for c := net.Conn(nil); ; {
+	for {
 		select {
 		case <-done:
 			return
 		default:
 		}
-		if c == nil || to.Network() == "tcp" {
-			var err error
-			if c, err = net.DialTimeout(to.Network(), to.String(), patience); err != nil {
-				return
-			}
-			defer c.Close()
-			if tc, ok := c.(*net.TCPConn); ok {
-				tc.SetLinger(0)
-				tc.Close()
-				continue
+		c, err := net.DialTimeout(to.Network(), to.String(), patience)
+		if err != nil {
+			return
+		}
+		if tcp, ok := c.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		} else {
+			for range 100 {
+				c.Write([]byte("flood"))
 			}
 		}
-		c.Write([]byte("flood"))
+		c.Close()
 	}
 }
 
@@ -332,7 +331,7 @@ func TestDeadlineIsMovedAway(t *testing.T) {
 			start := time.Now()
 			require.NoError(t, r.SetDeadline(start.Add(first)))
 			results := r.goNext(1)
-			await(t, func() bool { return inNext() == 1 })
+			await(t, func() bool { return inNext() == 1 || len(results) == 1 })
 			moved := time.Now()
 			require.NoError(t, r.SetDeadline(moved.Add(3*first)))
 			inTime := time.Since(start) < first
@@ -458,6 +457,10 @@ func TestInterface(t *testing.T) {
 			require.NoError(t, err)
 		}
 		r.sources[1].Interface = true
+		r.send(t, 1)
+		if got := r.sources[1].Receive(make([]byte, 100)); got.Interface > 1<<16 {
+			t.Skipf("needs a system that reports the index in its own byte order, not %#x", got.Interface) // qemu-user does not
+		}
 		r = receiving(t, newReceiver, r.sources...)
 		for range 2 {
 			for source, want := range []int{0, lo.Index} {
