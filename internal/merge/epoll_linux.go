@@ -41,7 +41,6 @@ type epoll struct {
 	woken  bool // the caller has waited
 	last   int  // the source that had something last
 	left   int  // how often it is asked before the others
-	run    int  // what left began with: more while the others are empty
 }
 
 // A watched is a source in an epoll.
@@ -140,12 +139,11 @@ func (e *epoll) again() bool {
 	if e.left == 0 {
 		for k := 1; k < len(e.sources); k++ {
 			if i := (e.last + k) % len(e.sources); e.receive(i) {
-				e.last, e.run = i, 0
+				e.last = i
 				return true
 			}
 		}
-		e.run = min(max(2*e.run, 1), longestRun)
-		e.left = e.run
+		e.left = longestRun
 	}
 	e.left--
 	return e.receive(e.last)

@@ -1,8 +1,5 @@
 package merge
 
-// LongestRun is longestRun.
-const LongestRun = longestRun
-
 // BeforeReceive makes f run before each receive from a source of e.
 func BeforeReceive(e Receiver, f func(source int)) {
 	receive := e.(*epoll).receive

@@ -84,16 +84,10 @@ func (g *goroutines) leave() {
 	g.waiting--
 }
 
-// take makes r, which was among the results, that of one call.
+// take makes r, which was among the results, the result of one call.
 func (g *goroutines) take(r Result, b []byte) Result {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed { // the end comes before what was received
-		if r.Conn != nil {
-			r.Conn.Close()
-		}
-		return Result{Err: net.ErrClosed}
-	}
 	if r.Conn == nil {
 		r.N = copy(b, g.bufs[r.Source][:r.N])
 	}

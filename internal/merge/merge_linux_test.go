@@ -1,6 +1,7 @@
 package merge_test
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"os"
@@ -123,22 +124,23 @@ func TestNextIsFair(t *testing.T) {
 // While one source always has something, the other is looked at after a run of
 // bounded length, and both take turns once they have a queue.
 func TestRunsAreBounded(t *testing.T) {
+	const run = 16
 	r := receiving(t, merge.New, udp(t), udp(t))
-	for range 5 * merge.LongestRun {
+	for range 5 * run {
 		r.send(t, 0)
 	}
-	for range 3 * merge.LongestRun {
+	for range 3 * run {
 		require.Zero(t, r.next(t).Source)
 	}
-	for range merge.LongestRun / 2 {
+	for range run / 2 {
 		r.send(t, 1)
 	}
 	n := 0
 	for r.next(t).Source == 0 {
 		n++
 	}
-	assert.LessOrEqual(t, n, merge.LongestRun)
-	for range merge.LongestRun/2 - 1 {
+	assert.LessOrEqual(t, n, run)
+	for range run/2 - 1 {
 		require.Equal(t, 0, r.next(t).Source)
 		require.Equal(t, 1, r.next(t).Source)
 	}
@@ -155,7 +157,7 @@ func TestQueueCostsOneCallEach(t *testing.T) {
 			merge.BeforeEpoll(r.Receiver, func() { calls++ })
 			for range 2 { // also after a wait
 				results := r.goNext(1)
-				await(t, func() bool { return inNext() == 1 })
+				awaitParked(t)
 				r.send(t, 0)
 				require.NoError(t, wait(t, results).Err)
 
@@ -171,6 +173,75 @@ func TestQueueCostsOneCallEach(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A datagram that is waited for, from the source of the last one, costs the
+// question before the wait, the wake-up, and one receive.
+func TestWaitCostsTwoCalls(t *testing.T) {
+	r := receiving(t, merge.New, udp(t), udp(t))
+	calls := 0
+	merge.BeforeReceive(r.Receiver, func(int) { calls++ })
+	merge.BeforeEpoll(r.Receiver, func() { calls++ })
+	for n := range 5 {
+		calls = 0
+		results := r.goNext(1)
+		awaitParked(t)
+		r.send(t, 0)
+		require.NoError(t, wait(t, results).Err)
+		if n > 0 {
+			assert.LessOrEqual(t, calls, 3)
+		}
+	}
+}
+
+// awaitParked waits until a goroutine waits in Next for something to come.
+func awaitParked(t *testing.T) {
+	t.Helper()
+	await(t, func() bool {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+			if bytes.Contains(stack, []byte("[IO wait")) && bytes.Contains(stack, []byte(").Next(")) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// Nothing is accepted from a listener but what epoll has reported: accept
+// would wait.
+func TestAcceptDoesNotWait(t *testing.T) {
+	r := receiving(t, merge.New, tcp(t), tcp(t))
+	var asked []int
+	merge.BeforeReceive(r.Receiver, func(source int) { asked = append(asked, source) })
+	for _, source := range []int{0, 0, 0, 1, 0, 1, 1} {
+		r.send(t, source)
+		assert.Equal(t, source, r.next(t).Source)
+	}
+	assert.Equal(t, []int{0, 0, 0, 1, 0, 1, 1}, asked)
+	asked = nil
+	for _, source := range []int{0, 1, 1, 0} {
+		results := r.goNext(1)
+		awaitParked(t)
+		r.send(t, source)
+		got := wait(t, results)
+		require.NoError(t, got.Err)
+		got.Conn.Close()
+	}
+	assert.Equal(t, []int{0, 1, 1, 0}, asked)
+}
+
+// After Close the error is that of package net, also where no wait is due.
+func TestErrorAfterQueue(t *testing.T) {
+	r := receiving(t, merge.New, udp(t), udp(t))
+	for range 4 {
+		r.send(t, 0)
+	}
+	r.next(t)
+	r.next(t)
+	r.closeAll()
+	require.Equal(t, net.ErrClosed, r.Next(make([]byte, 1)).Err)
 }
 
 // An error that stays in the queue of errors, as epoll reports for as long as

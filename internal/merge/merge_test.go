@@ -263,11 +263,35 @@ func TestNextWakesEachCaller(t *testing.T) {
 	})
 }
 
+// Without epoll each source has one receive at most, and none that is not
+// asked for once its result was taken.
+func TestGoroutinesReceiveOnceEach(t *testing.T) {
+	receives := func() int { return count(`merge\.Source\.Receive\(`) }
+	r := receiving(t, merge.NewGoroutines, tcp(t), tcp(t))
+	for range 3 {
+		r.send(t, 0)
+		r.next(t)
+		await(t, func() bool { return receives() == 1 }) // of the other source
+	}
+	results := r.goNext(3)
+	await(t, func() bool { return inNext() == 3 && receives() == 2 })
+	for range 3 {
+		r.send(t, 1)
+		got := wait(t, results)
+		require.NoError(t, got.Err)
+		got.Conn.Close()
+	}
+	await(t, func() bool { return receives() == 1 })
+}
+
 // inNext returns how many goroutines are in a call of Next.
-func inNext() int {
+func inNext() int { return count(`merge\.\(\*\w+\)\.Next\(`) }
+
+// count returns how often a call is in the stacks of all goroutines.
+func count(call string) int {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	return len(regexp.MustCompile(`merge\.\(\*\w+\)\.Next\(`).FindAll(stacks, -1))
+	return len(regexp.MustCompile(call).FindAll(stacks, -1))
 }
 
 func TestDeadline(t *testing.T) {
@@ -378,6 +402,9 @@ func TestCloseDropsWhatWaits(t *testing.T) {
 			got := r.Next(nil)
 			require.NoError(t, got.Err)
 			defer got.Conn.Close()
+			if name == "goroutines" {
+				await(t, func() bool { return merge.Kept(r.Receiver) == 1 })
+			}
 			r.closeAll()
 			for _, c := range clients {
 				if c.LocalAddr().String() == got.Conn.RemoteAddr().String() {
