@@ -1,0 +1,89 @@
+package loopbacktest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Failure is one line of what a Test function returns: an input that was not
+// answered as it has to be.
+type Failure struct {
+	Input string // as it was handed in
+	Got   string
+	Want  string
+	Why   string // why that is right
+}
+
+// Error returns the failure in one line. It quotes an input that is empty or
+// has characters that do not show.
+func (f *Failure) Error() string {
+	input := f.Input
+	if input == "" || strings.ContainsFunc(input, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }) ||
+		strings.TrimSpace(input) != input {
+		input = strconv.Quote(input)
+	}
+	s := fmt.Sprintf("loopbacktest: %s: got %s, want %s", input, f.Got, f.Want)
+	if f.Why != "" {
+		s += ": " + f.Why
+	}
+	return s
+}
+
+// failures is the error of a Test function.
+type failures []error
+
+func (fs failures) Error() string {
+	lines := make([]string, len(fs))
+	for i, f := range fs {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the failures, each a *Failure.
+func (fs failures) Unwrap() []error { return fs }
+
+// err returns nil if there are no failures.
+func (fs failures) err() error {
+	if len(fs) == 0 {
+		return nil
+	}
+	return fs
+}
+
+// callTime is how long one call of an implementation may take.
+const callTime = 5 * time.Second
+
+// A verdict is how a call of an implementation ended.
+type verdict[T any] struct {
+	answer  T
+	problem string // "", or what came instead of an answer
+	hung    bool   // it has not returned, and the suite goes no further
+}
+
+// ask calls f, which may panic and may never return.
+func ask[T any](limit time.Duration, f func() T) verdict[T] {
+	ended := make(chan verdict[T], 1)
+	go func() {
+		v := verdict[T]{problem: "an end of the goroutine"}
+		defer func() {
+			if p := recover(); p != nil {
+				v.problem = fmt.Sprintf("a panic (%v)", p)
+			}
+			ended <- v
+		}()
+		v.answer = f()
+		v.problem = ""
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case v := <-ended:
+		return v
+	case <-timer.C:
+		return verdict[T]{problem: fmt.Sprintf("no answer within %v", limit), hung: true}
+	}
+}

@@ -1,0 +1,210 @@
+package loopbacktest
+
+import (
+	"bufio"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"example.com/loopback"
+)
+
+// TestHandler tests an HTTP handler that is to keep away DNS rebinding and
+// cross-site requests, as the Guard of package loopbackhttp does without lists.
+// It has to serve the requests of local programs and of its own pages, and to
+// refuse what a page of another site can send: a Host that is not loopback, an
+// Origin that is not its own, and the rest that the rows of
+// testdata/host_headers.tsv name.
+//
+// The requests are for "/", with various methods, to a server on loopback. An
+// answer of any 2xx or 3xx status is "served", anything else "refused", so that
+// the handler behind the guard has to serve "/". A handler that refuses
+// everything fails, too.
+func TestHandler(h http.Handler) error {
+	if h == nil {
+		return errors.New("loopbacktest: TestHandler: the handler is nil")
+	}
+	rows, err := requestRows()
+	if err != nil {
+		return err
+	}
+	ln, err := loopback.Listen("tcp", ":0")
+	if err != nil {
+		return fmt.Errorf("loopbacktest: TestHandler: %w", err)
+	}
+	local := &labelled{Listener: ln}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: callTime, ErrorLog: log.New(io.Discard, "", 0)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(local) // until it is closed
+	}()
+	defer func() {
+		_ = server.Close()
+		<-ended
+	}()
+	var failed failures
+	for _, r := range rows {
+		local.addr.Store(&r.local)
+		v := ask(callTime, func() answer { return r.send(ln.Addr().String()) })
+		got := v.answer.text
+		if v.problem != "" {
+			got = v.problem
+		}
+		if v.problem != "" || v.answer.served != r.served {
+			failed = append(failed, &Failure{Input: r.String(), Got: got, Want: r.want(), Why: r.why})
+		}
+		if v.hung || v.answer.late {
+			break
+		}
+	}
+	return failed.err()
+}
+
+// The team's table of requests; loopbackhttp has the same.
+//
+//go:embed testdata/host_headers.tsv
+var hostHeaders string
+
+var method = regexp.MustCompile("^[A-Z]+$")
+
+// A request is a row of the table.
+type request struct {
+	method  string
+	headers []string // "Name: value"
+	local   net.Addr // what the connection says that it came in at
+	served  bool
+	why     string
+}
+
+// String returns the request in one line.
+func (r request) String() string { return r.method + " / " + strings.Join(r.headers, "; ") }
+
+func (r request) want() string {
+	if r.served {
+		return "served"
+	}
+	return "refused"
+}
+
+// requestRows returns those rows of the table that are about a guard without
+// lists.
+func requestRows() ([]request, error) {
+	var rows []request
+	for i, line := range strings.Split(strings.TrimSpace(hostHeaders), "\n")[1:] {
+		cells := strings.Split(line, "\t")
+		if len(cells) < 6 {
+			return nil, fmt.Errorf("loopbacktest: line %d of the table of requests has too few cells", i+2)
+		}
+		tag, why, tagged := strings.Cut(strings.TrimPrefix(cells[5], "["), "] ")
+		if !tagged || !strings.HasPrefix(cells[5], "[") {
+			tag, why = "", cells[5]
+		}
+		if strings.HasPrefix(tag, "cfg ") {
+			continue
+		}
+		r := request{method: "POST", served: cells[4] == "allow", why: why, local: localAddr(cells[3])}
+		r.add("Host", cells[0])
+		r.add("Origin", cells[1])
+		r.add("Sec-Fetch-Site", cells[2])
+		if words := strings.Fields(tag); len(words) > 0 && method.MatchString(words[0]) { // [GET mode dest]
+			r.method = words[0]
+			for i, name := range []string{"Sec-Fetch-Mode", "Sec-Fetch-Dest"} {
+				if len(words) > i+1 {
+					r.add(name, words[i+1])
+				}
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// add adds the header that a cell of the table stands for.
+func (r *request) add(name, cell string) {
+	switch cell {
+	case "-":
+		return
+	case "<empty>":
+		cell = ""
+	}
+	r.headers = append(r.headers, name+": "+cell)
+}
+
+// localAddr returns the address that a cell of the table stands for: "unix", or
+// an address and a port, which "via" gives for a listener on every interface.
+func localAddr(cell string) net.Addr {
+	if cell == "unix" {
+		return &net.UnixAddr{Net: "unix", Name: "socket"}
+	}
+	if _, via, ok := strings.Cut(cell, " via "); ok {
+		cell = via
+	}
+	host, _, err := net.SplitHostPort(cell)
+	if err != nil {
+		host = cell
+	}
+	return &net.TCPAddr{IP: net.ParseIP(host), Port: 8080}
+}
+
+// An answer is what came back for a request.
+type answer struct {
+	text   string
+	served bool
+	late   bool // nothing came in time
+}
+
+// send sends the request byte by byte as the table has it: a client of package
+// net/http would refuse some.
+func (r request) send(server string) answer {
+	conn, err := net.DialTimeout("tcp", server, callTime/2)
+	if err != nil {
+		return answer{text: err.Error()}
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(callTime / 2)) // a read tells if it fails
+	fmt.Fprintf(conn, "%s / HTTP/1.1\r\n%s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", r.method, strings.Join(r.headers, "\r\n"))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: r.method})
+	if err != nil {
+		timeout, ok := errors.AsType[net.Error](err)
+		if ok && timeout.Timeout() {
+			return answer{text: "no answer in time", late: true}
+		}
+		return answer{text: "refused (without an answer)"} // as by a handler that panics
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 200 && resp.StatusCode < 400 {
+		return answer{text: fmt.Sprintf("served (%d)", resp.StatusCode), served: true}
+	}
+	return answer{text: fmt.Sprintf("refused (%d)", resp.StatusCode)}
+}
+
+// labelled is a listener whose connections say that they came in at addr.
+type labelled struct {
+	net.Listener
+	addr atomic.Pointer[net.Addr]
+}
+
+func (l *labelled) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return labelledConn{Conn: conn, local: *l.addr.Load()}, nil
+}
+
+type labelledConn struct {
+	net.Conn
+	local net.Addr
+}
+
+// LocalAddr returns the label.
+func (c labelledConn) LocalAddr() net.Addr { return c.local }

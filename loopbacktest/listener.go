@@ -1,0 +1,287 @@
+package loopbacktest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/loopback"
+)
+
+// TestListener tests a listener that is to serve every client of this machine
+// and nobody else. It connects to the port on 127.0.0.1 and ::1, as far as this
+// machine has them, and each connection has to come out of Accept and carry data
+// both ways. No other address of this machine may answer on the port. Every
+// socket of the listener has to pass [loopback.Verify]: the listener itself, if it
+// is a [syscall.Conn], those of its method File or Files, and the listening
+// sockets of this process that have the port.
+//
+// TestListener accepts connections, so that nothing else may do so meanwhile. It
+// closes those that it has accepted, and leaves the listener open.
+func TestListener(ln net.Listener) error {
+	if isNil(ln) {
+		return errors.New("loopbacktest: TestListener: the listener is nil")
+	}
+	addr := ask(callTime, func() net.Addr { return ln.Addr() })
+	if addr.problem != "" {
+		return failures{&Failure{Input: "Addr", Got: addr.problem, Want: "a TCP address", Why: "clients have to know the port"}}
+	}
+	ap, ok := tcpAddr(addr.answer)
+	if !ok {
+		return failures{&Failure{Input: "Addr", Got: fmt.Sprint(addr.answer), Want: "a TCP address", Why: "clients have to know the port"}}
+	}
+	l := &listenerSuite{ln: ln, port: ap.Port()}
+	defer l.stop()
+	for _, local := range []netip.Addr{loopback.IPv4(), loopback.IPv6()} {
+		if has(local) && !l.serves(local) {
+			return l.failed.err()
+		}
+	}
+	for _, other := range otherAddrs() {
+		l.keepsAway(other)
+	}
+	l.sockets()
+	return l.failed.err()
+}
+
+// tcpAddr returns the address and port of a.
+func tcpAddr(a net.Addr) (netip.AddrPort, bool) {
+	if isNil(a) || !strings.HasPrefix(a.Network(), "tcp") {
+		return netip.AddrPort{}, false
+	}
+	ap, err := netip.ParseAddrPort(a.String())
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), err == nil
+}
+
+// has reports whether this machine has the loopback address.
+func has(addr netip.Addr) bool {
+	ln, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
+	if err != nil {
+		return false
+	}
+	defer ln.Close()
+	c, err := net.DialTimeout("tcp", ln.Addr().String(), callTime)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+// otherAddrs returns the addresses of this machine that are not loopback.
+func otherAddrs() (addrs []netip.Addr) {
+	interfaces, _ := net.Interfaces() // where there is no list, there is nothing to try
+	for _, i := range interfaces {
+		own, _ := i.Addrs()
+		for _, a := range own {
+			p, err := netip.ParsePrefix(a.String())
+			if err != nil || loopback.Is(p.Addr()) || p.Addr().IsMulticast() {
+				continue
+			}
+			addr := p.Addr()
+			if addr.Is6() && addr.IsLinkLocalUnicast() {
+				addr = addr.WithZone(i.Name)
+			}
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// A listenerSuite is the state of TestListener.
+type listenerSuite struct {
+	ln      net.Listener
+	port    uint16
+	failed  failures
+	pending chan accepted // what a call of Accept that is under way will send
+	reached netip.Addr    // a loopback address that was accepted at
+}
+
+// accepted is what a call of Accept returned.
+type accepted struct {
+	conn    net.Conn
+	problem string
+}
+
+func (l *listenerSuite) fail(addr netip.Addr, got, want, why string) {
+	l.failed = append(l.failed, &Failure{Input: netip.AddrPortFrom(addr, l.port).String(), Got: got, Want: want, Why: why})
+}
+
+// serves connects to a loopback address, and reports whether to go on.
+func (l *listenerSuite) serves(addr netip.Addr) bool {
+	const want, why = "a connection", "clients of localhost try both families"
+	client, err := l.dial(addr)
+	if err != nil {
+		l.fail(addr, err.Error(), want, why)
+		return true
+	}
+	defer client.Close()
+	server, problem := l.accept(client)
+	if problem != "" {
+		l.fail(addr, problem, want, "a client of this machine has to be served")
+		return l.pending == nil
+	}
+	l.reached = addr
+	defer server.Close()
+	text := []byte(rand.Text())
+	for _, way := range []struct{ from, to net.Conn }{{client, server}, {server, client}} {
+		if got := carry(way.from, way.to, text); got != "" {
+			l.fail(addr, got, "what the other end has written", "an accepted connection has to work")
+			break
+		}
+	}
+	return true
+}
+
+// carry writes text to one end of a connection and reads it from the other.
+func carry(from, to net.Conn, text []byte) (problem string) {
+	v := ask(2*callTime, func() string {
+		deadline := time.Now().Add(callTime)
+		_, _ = from.SetDeadline(deadline), to.SetDeadline(deadline)
+		if _, err := from.Write(text); err != nil {
+			return err.Error()
+		}
+		got := make([]byte, len(text))
+		if _, err := io.ReadFull(to, got); err != nil {
+			return err.Error()
+		}
+		if !bytes.Equal(got, text) {
+			return "other data"
+		}
+		return ""
+	})
+	return v.answer + v.problem
+}
+
+func (l *listenerSuite) dial(addr netip.Addr) (net.Conn, error) {
+	return net.DialTimeout("tcp", netip.AddrPortFrom(addr, l.port).String(), callTime)
+}
+
+// accept accepts the connection of client. It closes any other that comes
+// first.
+func (l *listenerSuite) accept(client net.Conn) (server net.Conn, problem string) {
+	timer := time.NewTimer(callTime)
+	defer timer.Stop()
+	for {
+		if l.pending == nil {
+			pending := make(chan accepted, 1)
+			l.pending = pending
+			go func() {
+				a := accepted{problem: "a panic in Accept"}
+				defer func() {
+					_ = recover()
+					pending <- a
+				}()
+				conn, err := l.ln.Accept()
+				switch {
+				case err != nil:
+					a.problem = err.Error()
+				case isNil(conn):
+					a.problem = "neither a connection nor an error from Accept"
+				default:
+					a = accepted{conn: conn}
+				}
+			}()
+		}
+		select {
+		case a := <-l.pending:
+			l.pending = nil
+			if a.problem != "" || same(a.conn.RemoteAddr(), client.LocalAddr()) {
+				return a.conn, a.problem
+			}
+			a.conn.Close()
+		case <-timer.C:
+			return nil, fmt.Sprintf("no connection from Accept within %v", callTime)
+		}
+	}
+}
+
+// same reports whether two addresses are one.
+func same(a, b net.Addr) bool {
+	x, ok := tcpAddr(a)
+	y, ok2 := tcpAddr(b)
+	return ok && ok2 && x == y
+}
+
+// keepsAway connects to an address that is not loopback. An answer counts if it
+// is the listener's: another program may have the port there.
+func (l *listenerSuite) keepsAway(addr netip.Addr) {
+	client, err := net.DialTimeout("tcp", netip.AddrPortFrom(addr, l.port).String(), time.Second)
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	if own, err := loopback.Sockets(); err == nil { // else it is taken for the listener's
+		taken := false
+		for _, s := range own {
+			at := s.Addr.Addr()
+			taken = taken || s.Network == "tcp" && s.Addr.Port() == l.port && (at.IsUnspecified() || at == addr.WithZone("").Unmap())
+		}
+		if !taken {
+			return
+		}
+	}
+	l.fail(addr, "a connection", "none", "the address is not loopback: other machines reach it")
+}
+
+// sockets verifies the sockets of the listener.
+func (l *listenerSuite) sockets() {
+	verify := func(what string, c syscall.Conn) {
+		if err := loopback.Verify(c); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			l.failed = append(l.failed, &Failure{Input: what, Got: err.Error(), Want: "bound to loopback alone", Why: "other machines reach what is not"})
+		}
+	}
+	if c, ok := l.ln.(syscall.Conn); ok {
+		verify("the socket of the listener", c)
+	}
+	var files []*os.File
+	switch f := l.ln.(type) {
+	case interface{ Files() ([]*os.File, error) }:
+		files, _ = f.Files() // without them, the list of this process's sockets has to do
+	case interface{ File() (*os.File, error) }:
+		if file, err := f.File(); err == nil {
+			files = append(files, file)
+		}
+	}
+	for _, f := range files {
+		if len(l.failed) == 0 { // a duplicate says the same
+			verify("a socket of the listener", f)
+		}
+		f.Close()
+	}
+	own, _ := loopback.Exposed()
+	for _, s := range own {
+		if s.Network == "tcp" && s.Addr.Port() == l.port && len(l.failed) == 0 {
+			l.failed = append(l.failed, &Failure{Input: s.String(), Got: "exposed", Want: "bound to loopback alone", Why: "other machines reach what is not"})
+		}
+	}
+}
+
+// stop ends a call of Accept that is under way, without closing the listener.
+func (l *listenerSuite) stop() {
+	if l.pending == nil {
+		return
+	}
+	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(time.Now()) == nil {
+		defer func() { _ = d.SetDeadline(time.Time{}) }() // as before
+	} else if l.reached.IsValid() { // a connection of one's own ends it as well
+		if c, err := l.dial(l.reached); err == nil {
+			defer c.Close()
+		}
+	}
+	select {
+	case a := <-l.pending:
+		if a.conn != nil {
+			a.conn.Close()
+		}
+	case <-time.After(callTime): // it is not to be stopped
+	}
+}

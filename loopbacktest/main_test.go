@@ -1,0 +1,95 @@
+package loopbacktest_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
+	"example.com/loopback/loopbacktest"
+)
+
+// asMain makes the test binary one that VerifyTestMain ends: see
+// TestVerifyTestMain.
+const asMain = "LOOPBACKTEST_AS_MAIN"
+
+// A fakeM is a set of tests that ends with an exit code, and leaves a socket.
+type fakeM struct {
+	code   int
+	listen string
+}
+
+func (m fakeM) Run() int {
+	if m.listen != "" {
+		if _, err := net.Listen("tcp", m.listen); err != nil {
+			fmt.Println("skip:", err)
+		}
+	}
+	return m.code
+}
+
+func TestMain(m *testing.M) {
+	what, ok := os.LookupEnv(asMain)
+	if !ok {
+		loopbacktest.VerifyTestMain(m)
+	}
+	var f fakeM
+	ignore := strings.HasPrefix(what, "ignore ")
+	fmt.Sscan(strings.TrimPrefix(what, "ignore "), &f.code, &f.listen)
+	if ignore {
+		loopbacktest.VerifyTestMain(f, func(s loopback.Socket) bool { return s.Network == "tcp" })
+	}
+	loopbacktest.VerifyTestMain(f)
+}
+
+// requireNothingLeft fails the test if it leaves a goroutine or a socket that was
+// not there before.
+func requireNothingLeft(t *testing.T) {
+	t.Helper()
+	goroutines := runtime.NumGoroutine()
+	before, err := loopback.Sockets()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond) // a goroutine that has said its last word is still counted
+		}
+		assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines, "goroutines")
+		after, err := loopback.Sockets()
+		assert.NoError(t, err)
+		assert.Subset(t, before, after)
+	})
+}
+
+// A faulty implementation has a hole that a suite has to find.
+type faulty[T any] struct {
+	name string
+	impl T
+	find string // in the error
+}
+
+// failuresOf returns the failures in the error of a suite.
+func failuresOf(t *testing.T, err error) (list []*loopbacktest.Failure) {
+	t.Helper()
+	require.Error(t, err)
+	joined, ok := err.(interface{ Unwrap() []error })
+	require.True(t, ok, "%T", err)
+	for _, e := range joined.Unwrap() {
+		f, ok := e.(*loopbacktest.Failure)
+		require.True(t, ok, "%T", e)
+		assert.NotEmpty(t, f.Got)
+		assert.NotEmpty(t, f.Want)
+		assert.NotEmpty(t, f.Why)
+		assert.Contains(t, err.Error(), f.Error())
+		list = append(list, f)
+	}
+	assert.NotEmpty(t, list)
+	assert.Len(t, strings.Split(err.Error(), "\n"), len(list), "a line each")
+	return list
+}

@@ -1,0 +1,162 @@
+package loopbacktest_test
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/loopback"
+	"example.com/loopback/loopbacktest"
+)
+
+func TestTestIsAcceptsRightOnes(t *testing.T) {
+	requireNothingLeft(t)
+	assert.NoError(t, loopbacktest.TestIs(loopback.Is))
+	assert.NoError(t, loopbacktest.TestIs(netip.Addr.IsLoopback))
+	assert.NoError(t, loopbacktest.TestIs(func(a netip.Addr) bool { return a.IsValid() && net.IP(a.AsSlice()).IsLoopback() }))
+	assert.NoError(t, loopbacktest.TestIs(func(a netip.Addr) bool { // by its bytes
+		if !a.IsValid() {
+			return false
+		}
+		if a = a.Unmap(); a.Is4() {
+			return a.As4()[0] == 127
+		}
+		return a.As16() == [16]byte{15: 1}
+	}))
+}
+
+func TestTestIsFindsFaults(t *testing.T) {
+	four := netip.MustParsePrefix("127.0.0.0/8")
+	for _, tt := range []faulty[func(netip.Addr) bool]{
+		{"a text that begins with 127.", func(a netip.Addr) bool { return strings.HasPrefix(a.String(), "127.") || a == loopback.IPv6() }, "::ffff:127.0.0.1: got false, want true"},
+		{"127.0.0.1 and ::1 alone", func(a netip.Addr) bool { return a == loopback.IPv4() || a == loopback.IPv6() }, "127.0.0.2: got false"},
+		{"a prefix, without unmapping", func(a netip.Addr) bool { return four.Contains(a) || a == loopback.IPv6() }, "::ffff:127.0.0.1: got false"},
+		{"zones are not taken away", func(a netip.Addr) bool { return four.Contains(a.Unmap()) || a == loopback.IPv6() }, "::1%lo: got false"},
+		{"IPv4 alone", func(a netip.Addr) bool { return four.Contains(a.Unmap()) }, "::1: got false"},
+		{"private addresses for loopback", func(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() }, "10.0.0.1: got true, want false"},
+		{"unspecified addresses, too", func(a netip.Addr) bool { return a.IsLoopback() || a.IsUnspecified() }, "0.0.0.0: got true"},
+		{"all of 0.0.0.0/8 of IPv6", func(a netip.Addr) bool {
+			return a.IsLoopback() || a.Is6() && netip.MustParsePrefix("::/96").Contains(a)
+		}, "::2: got true"},
+		{"the first byte of any address", func(a netip.Addr) bool { return a.IsLoopback() || a.IsValid() && a.AsSlice()[0] == 127 }, "7f00::1: got true"},
+		{"the last four bytes of any address", func(a netip.Addr) bool {
+			b := a.AsSlice()
+			return a.IsLoopback() || len(b) == 16 && b[12] == 127
+		}, "64:ff9b::7f00:1"},
+		{"127.0.0.0/9", func(a netip.Addr) bool { return a.IsLoopback() && (!a.Unmap().Is4() || a.Unmap().As4()[1] < 128) }, "127.255.255.255: got false"},
+		{"link-local addresses of lo", func(a netip.Addr) bool { return a.IsLoopback() || a.Zone() == "lo0" }, "fe80::1%lo0: got true"},
+		{"always", func(netip.Addr) bool { return true }, "8.8.8.8: got true"},
+		{"never", func(netip.Addr) bool { return false }, "127.0.0.1: got false"},
+		{"As4 of any address", func(a netip.Addr) bool { return a.As4()[0] == 127 }, "got a panic"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			requireNothingLeft(t)
+			err := loopbacktest.TestIs(tt.impl)
+			failuresOf(t, err)
+			assert.ErrorContains(t, err, tt.find)
+		})
+	}
+}
+
+// byHand is IsHost without package loopback.
+func byHand(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsLoopback()
+	}
+	name := strings.TrimSuffix(host, ".")
+	if len(name) > 253 {
+		return false
+	}
+	labels := strings.Split(name, ".")
+	for _, l := range labels {
+		if l == "" || len(l) > 63 || strings.Trim(l, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+			return false
+		}
+	}
+	last := labels[len(labels)-1]
+	for _, c := range []byte(last) {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return strings.EqualFold(last, "localhost")
+}
+
+func TestTestIsHostAcceptsRightOnes(t *testing.T) {
+	requireNothingLeft(t)
+	assert.NoError(t, loopbacktest.TestIsHost(loopback.IsHost))
+	assert.NoError(t, loopbacktest.TestIsHost(byHand))
+}
+
+func TestTestIsHostFindsFaults(t *testing.T) {
+	isAddr := func(host string) bool {
+		addr, err := netip.ParseAddr(host)
+		return err == nil && addr.IsLoopback()
+	}
+	for _, tt := range []faulty[func(string) bool]{
+		{"a prefix 127.", func(h string) bool { return byHand(h) || strings.HasPrefix(h, "127.") }, "127.evil.example: got true"},
+		{"a suffix localhost", func(h string) bool { return isAddr(h) || strings.HasSuffix(strings.ToLower(h), "localhost") }, "evillocalhost: got true"},
+		{"a prefix localhost", func(h string) bool { return byHand(h) || strings.HasPrefix(h, "localhost") }, "localhost.evil.example: got true"},
+		{"the names as they are", func(h string) bool { return isAddr(h) || h == "localhost" }, "LOCALHOST: got false"},
+		{"a list of three", func(h string) bool { return h == "localhost" || h == "127.0.0.1" || h == "::1" }, "127.0.0.2: got false"},
+		{"brackets of a URL", func(h string) bool { return byHand(strings.Trim(h, "[]")) }, "[::1]: got true"},
+		{"net.ParseIP, which knows no zone", func(h string) bool {
+			if ip := net.ParseIP(h); ip != nil {
+				return ip.IsLoopback()
+			}
+			return !strings.Contains(h, ":") && byHand(h)
+		}, "::1%lo: got false"},
+		{"a port", func(h string) bool {
+			if host, _, err := net.SplitHostPort(h); err == nil {
+				h = host
+			}
+			return byHand(h)
+		}, "127.0.0.1:80: got true"},
+		{"a URL", func(h string) bool {
+			if u, err := url.Parse(h); err == nil && u.Host != "" {
+				h = u.Hostname()
+			}
+			return byHand(h)
+		}, "http://localhost: got true"},
+		{"white space is cut off", func(h string) bool { return byHand(strings.TrimSpace(h)) }, `" localhost": got true`},
+		{"all dots are cut off", func(h string) bool { return byHand(strings.Trim(h, ".")) }, "localhost..: got true"},
+		{"Unicode case", func(h string) bool { return byHand(h) || strings.EqualFold(h, "localhost") }, "localho\u017ft: got true"},
+		{"other names of hosts files", func(h string) bool { return byHand(h) || h == "localhost.localdomain" || h == "ip6-localhost" }, "ip6-localhost: got true"},
+		{"0.0.0.0", func(h string) bool { return byHand(h) || h == "0.0.0.0" }, "0.0.0.0: got true"},
+		{"labels of any form", func(h string) bool { return byHand(h) || strings.HasSuffix(h, ".localhost") }, ".localhost: got true"},
+		{"up to the NUL", func(h string) bool { h, _, _ = strings.Cut(h, "\x00"); return byHand(h) }, `"localhost\x00": got true`},
+		{"a panic", func(h string) bool { return h[0] == '1' }, "got a panic"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			requireNothingLeft(t)
+			err := loopbacktest.TestIsHost(tt.impl)
+			failuresOf(t, err)
+			assert.ErrorContains(t, err, tt.find)
+		})
+	}
+}
+
+// One that never returns is given up, and one that ends its goroutine too.
+func TestPredicatesThatDoNotReturn(t *testing.T) {
+	block := make(chan struct{})
+	requireNothingLeft(t)
+	defer close(block)
+	err := loopbacktest.TestIs(func(netip.Addr) bool { <-block; return true })
+	assert.Len(t, failuresOf(t, err), 1)
+	assert.ErrorContains(t, err, "127.0.0.1: got no answer within 5s, want true")
+}
+
+func TestPredicatesOfNothing(t *testing.T) {
+	assert.EqualError(t, loopbacktest.TestIs(nil), "loopbacktest: TestIs: the function is nil")
+	assert.EqualError(t, loopbacktest.TestIsHost(nil), "loopbacktest: TestIsHost: the function is nil")
+	f := &loopbacktest.Failure{Input: "a\nb", Got: "true", Want: "false", Why: "no"}
+	assert.EqualError(t, f, `loopbacktest: "a\nb": got true, want false: no`)
+	assert.EqualError(t, &loopbacktest.Failure{Got: "1", Want: "2"}, `loopbacktest: "": got 1, want 2`)
+	_, ok := errors.AsType[*loopbacktest.Failure](loopbacktest.TestIs(func(netip.Addr) bool { return false }))
+	assert.True(t, ok)
+}

@@ -1,0 +1,473 @@
+package loopbacktest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
+	"example.com/loopback/loopbackhttp"
+	"example.com/loopback/loopbacktest"
+)
+
+var hello = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
+
+// guarded is a guard that serves what check accepts.
+func guarded(check func(r *http.Request) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !check(r) {
+			http.Error(w, "forbidden", http.StatusForbidden)
+			return
+		}
+		hello(w, r)
+	})
+}
+
+// sameSite is the second half of a guard, written by hand: against cross-site
+// requests.
+func sameSite(r *http.Request) bool {
+	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header["Origin"]
+	switch {
+	case site == "same-origin" || site == "none":
+		return true
+	case site == "" && len(origin) == 0:
+		return true
+	case site == "":
+		_, host, ok := strings.Cut(origin[0], "://")
+		return ok && strings.HasPrefix(origin[0], "http") && strings.EqualFold(host, r.Host)
+	}
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+}
+
+// localHost is the first half, against DNS rebinding.
+func localHost(r *http.Request) bool {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if local != nil && local.Network() == "unix" {
+		return true
+	}
+	if local != nil && !loopback.IsNetAddr(local) {
+		return false
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	} else {
+		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+		if strings.HasPrefix(r.Host, "[") != strings.HasSuffix(r.Host, "]") {
+			return false
+		}
+	}
+	if strings.EqualFold(host, "localhost") || strings.EqualFold(host, "localhost.") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Zone() == "" && addr.IsLoopback() && (addr.Is4() || strings.HasPrefix(r.Host, "["))
+}
+
+func TestTestHandlerAcceptsRightOnes(t *testing.T) {
+	requireNothingLeft(t)
+	assert.NoError(t, loopbacktest.TestHandler(new(loopbackhttp.Guard).Handler(hello)))
+	assert.NoError(t, loopbacktest.TestHandler(guarded(func(r *http.Request) bool { return localHost(r) && sameSite(r) })))
+}
+
+func TestTestHandlerFindsFaults(t *testing.T) {
+	unless := func(also func(r *http.Request) bool) http.Handler { // right, but for what also lets pass
+		return guarded(func(r *http.Request) bool { return localHost(r) && sameSite(r) || also(r) })
+	}
+	but := func(not func(r *http.Request) bool) http.Handler { // right, but for what not refuses
+		return guarded(func(r *http.Request) bool { return localHost(r) && sameSite(r) && !not(r) })
+	}
+	for _, tt := range []faulty[http.Handler]{
+		{"no guard", hello, "Host: evil.example:8080"},
+		{"refuses everything", http.NotFoundHandler(), "got refused (404), want served"},
+		{"cross-origin protection alone", http.NewCrossOriginProtection().Handler(hello), "GET / Host: evil.example:8080: got served (200)"},
+		{"the Host alone", guarded(localHost), "Origin: http://evil.example"},
+		{"the Host by prefix", unless(func(r *http.Request) bool {
+			return sameSite(r) && (strings.HasPrefix(r.Host, "localhost") || strings.HasPrefix(r.Host, "127."))
+		}), "Host: localhost.evil.example:8080"},
+		{"the Host by suffix", unless(func(r *http.Request) bool {
+			return sameSite(r) && strings.HasSuffix(strings.Split(r.Host, ":")[0], "localhost")
+		}), "evillocalhost"},
+		{"SplitHostPort, with brackets left over", but(func(r *http.Request) bool { return r.Host == "[::1]" }), "Host: [::1]: got refused"},
+		{"the Host by case", but(func(r *http.Request) bool { return r.Host != strings.ToLower(r.Host) }), "Host: LOCALHOST:8080: got refused"},
+		{"the port of the listener alone", but(func(r *http.Request) bool { return !strings.HasSuffix(r.Host, ":8080") }), "Host: localhost:9999: got refused"},
+		{"private addresses", unless(func(r *http.Request) bool { return sameSite(r) && strings.HasPrefix(r.Host, "192.168.") }), "Host: 192.168.1.10:8080"},
+		{"names of the network", unless(func(r *http.Request) bool { return sameSite(r) && strings.HasSuffix(r.Host, ".local:8080") }), "Host: laptop.local:8080"},
+		{"every GET", unless(func(r *http.Request) bool { return r.Method == http.MethodGet }), "GET / Host: evil.example:8080"},
+		{"an Origin equal to the Host", unless(func(r *http.Request) bool { return r.Header.Get("Origin") == "http://"+r.Host }), "Origin: http://evil.example:8080"},
+		{"the Origin by prefix", unless(func(r *http.Request) bool { return strings.HasPrefix(r.Header.Get("Origin"), "http://localhost") }), "http://localhost:8080.evil.example"},
+		{"same-site for same-origin", unless(func(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "same-site" }), "Sec-Fetch-Site: same-site"},
+		{"listeners on every interface", unless(func(r *http.Request) bool {
+			local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+			return !loopback.IsNetAddr(local)
+		}), "Host: 192.0.2.10:8080"},
+		{"links from other sites are refused", but(func(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "cross-site" }), "Sec-Fetch-Dest: document: got refused"},
+		{"unix sockets", but(func(r *http.Request) bool { return r.Host == "" }), "unix socket, empty Host"},
+		{"a redirect", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://localhost/", http.StatusFound)
+		}), "got served (302)"},
+		{"a panic", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "got refused (without an answer), want served"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			requireNothingLeft(t)
+			err := loopbacktest.TestHandler(tt.impl)
+			failuresOf(t, err)
+			assert.ErrorContains(t, err, tt.find)
+		})
+	}
+}
+
+func TestTestHandlerOfNoneAndOfOneThatHangs(t *testing.T) {
+	requireNothingLeft(t)
+	assert.EqualError(t, loopbacktest.TestHandler(nil), "loopbacktest: TestHandler: the handler is nil")
+	err := loopbacktest.TestHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	assert.Len(t, failuresOf(t, err), 1)
+	assert.ErrorContains(t, err, "got no answer in time, want served")
+}
+
+// The table is the one of package loopbackhttp.
+func TestTablesAreTheSame(t *testing.T) {
+	ours, err := os.ReadFile(filepath.Join("testdata", "host_headers.tsv"))
+	require.NoError(t, err)
+	theirs, err := os.ReadFile(filepath.Join("..", "loopbackhttp", "testdata", "host_headers.tsv"))
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("needs the source of package loopbackhttp")
+	}
+	require.NoError(t, err)
+	assert.Equal(t, string(theirs), string(ours))
+}
+
+// dialFunc is what TestForbid tests.
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// checkThenDial looks a host up, refuses what check refuses of its addresses, and
+// dials by then.
+func checkThenDial(check func(ips []net.IP) bool, then func(ctx context.Context, network, host, port string, ips []net.IP) (net.Conn, error)) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		ips, err := net.DefaultResolver.LookupIP(ctx, "ip", host)
+		if err != nil {
+			return nil, err
+		}
+		if !check(ips) {
+			return nil, errors.New("refused")
+		}
+		return then(ctx, network, host, port, ips)
+	}
+}
+
+var plain net.Dialer
+
+func byName(ctx context.Context, network, host, port string, _ []net.IP) (net.Conn, error) {
+	return plain.DialContext(ctx, network, net.JoinHostPort(host, port))
+}
+
+func byIP(ctx context.Context, network, _, port string, ips []net.IP) (conn net.Conn, err error) {
+	for _, ip := range ips {
+		if conn, err = plain.DialContext(ctx, network, net.JoinHostPort(ip.String(), port)); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+func all(bad func(ip net.IP) bool) func(ips []net.IP) bool {
+	return func(ips []net.IP) bool {
+		for _, ip := range ips {
+			if bad(ip) {
+				return false
+			}
+		}
+		return len(ips) > 0
+	}
+}
+
+func isLocal(ip net.IP) bool { return ip.IsLoopback() || ip.IsUnspecified() }
+
+func TestTestForbidAcceptsRightOnes(t *testing.T) {
+	requireNothingLeft(t)
+	for name, dial := range map[string]dialFunc{
+		"Forbid":               (&net.Dialer{Control: loopback.Forbid}).DialContext,
+		"ForbidSelf":           (&net.Dialer{Control: loopback.ForbidSelf}).DialContext,
+		"what was checked":     checkThenDial(all(isLocal), byIP),
+		"reaches nothing":      func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no") },
+		"in an http.Transport": (&http.Transport{DialContext: (&net.Dialer{Control: loopback.Forbid}).DialContext}).DialContext,
+	} {
+		resolver := net.DefaultResolver
+		assert.NoError(t, loopbacktest.TestForbid(t.Context(), dial), name)
+		assert.Same(t, resolver, net.DefaultResolver)
+	}
+}
+
+// literal refuses an address that check refuses, and dials whatever is none.
+func literal(check func(addr netip.Addr) bool) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		if addr, err := netip.ParseAddr(host); err == nil && !check(addr) || strings.EqualFold(host, "localhost") {
+			return nil, errors.New("refused")
+		}
+		return plain.DialContext(ctx, network, address)
+	}
+}
+
+func TestTestForbidFindsFaults(t *testing.T) {
+	control := func(bad func(ip net.IP) bool) dialFunc {
+		return (&net.Dialer{ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+			host, _, _ := net.SplitHostPort(address)
+			if bad(net.ParseIP(host)) {
+				return errors.New("refused")
+			}
+			return nil
+		}}).DialContext
+	}
+	forbid := (&net.Dialer{Control: loopback.Forbid}).DialContext
+	for _, tt := range []faulty[dialFunc]{
+		{"no check", plain.DialContext, "tcp 127.0.0.1:"},
+		{"a name checked before it is dialled", checkThenDial(all(isLocal), byName), "tcp rebind.loopbacktest.test"},
+		{"the IPv4 answers alone", func(ctx context.Context, network, address string) (net.Conn, error) {
+			host, _, _ := net.SplitHostPort(address)
+			if ips, err := net.DefaultResolver.LookupIP(ctx, "ip4", host); err != nil || !all(isLocal)(ips) {
+				return nil, errors.New("refused")
+			}
+			return plain.DialContext(ctx, network, address)
+		}, "tcp mixed.loopbacktest.test"},
+		{"private for loopback", control(net.IP.IsPrivate), "tcp 127.0.0.1:"},
+		{"loopback, and not unspecified", control(net.IP.IsLoopback), "tcp 0.0.0.0:"},
+		{"127.0.0.1 and ::1 alone", control(func(ip net.IP) bool {
+			return isLocal(ip) && ip[15] == 1 && ip[13] == 0 && ip[14] == 0 || ip.IsUnspecified()
+		}), "tcp 127.0.0.2:"},
+		{"IPv4 alone", control(func(ip net.IP) bool { return ip.To4() != nil && isLocal(ip) }), "tcp [::1]:"},
+		{"the literals alone", literal(func(addr netip.Addr) bool { return !addr.IsLoopback() && !addr.IsUnspecified() }), "tcp a.loopbacktest.test:"},
+		{"without unmapping", literal(func(addr netip.Addr) bool {
+			return !netip.MustParsePrefix("127.0.0.0/8").Contains(addr) && addr != loopback.IPv6() && !addr.IsUnspecified()
+		}), "[::ffff:127.0.0.1]"},
+		{"a name whose check fails", func(ctx context.Context, network, address string) (net.Conn, error) {
+			host, _, _ := net.SplitHostPort(address)
+			if ips, err := net.DefaultResolver.LookupIP(ctx, "ip", host); err == nil && !all(isLocal)(ips) {
+				return nil, errors.New("refused")
+			}
+			return plain.DialContext(ctx, network, address)
+		}, "tcp appears.loopbacktest.test"},
+		{"TCP alone", func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasPrefix(network, "tcp") {
+				return forbid(ctx, network, address)
+			}
+			return plain.DialContext(ctx, network, address)
+		}, "udp 127.0.0.1:"},
+		{"refuses what it has connected", func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := plain.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			conn.Close()
+			return nil, errors.New("refused")
+		}, "tcp 127.0.0.1:"},
+		{"neither a connection nor an error", func(context.Context, string, string) (net.Conn, error) { return nil, nil }, "got neither a connection nor an error"},
+		{"a panic", func(context.Context, string, string) (net.Conn, error) { panic("oh") }, "got a panic (oh), want refused"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			requireNothingLeft(t)
+			err := loopbacktest.TestForbid(t.Context(), tt.impl)
+			failuresOf(t, err)
+			assert.ErrorContains(t, err, tt.find)
+		})
+	}
+}
+
+func TestTestForbidEnds(t *testing.T) {
+	requireNothingLeft(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	none := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no") }
+	assert.ErrorIs(t, loopbacktest.TestForbid(ctx, none), context.Canceled)
+	assert.EqualError(t, loopbacktest.TestForbid(t.Context(), nil), "loopbacktest: TestForbid: the dial function is nil")
+	var nilCtx context.Context
+	assert.EqualError(t, loopbacktest.TestForbid(nilCtx, none), "loopbacktest: TestForbid: the context is nil")
+
+	ctx, cancel = context.WithCancel(t.Context())
+	err := loopbacktest.TestForbid(ctx, func(context.Context, string, string) (net.Conn, error) { cancel(); return nil, errors.New("no") })
+	assert.ErrorIs(t, err, context.Canceled, "not all was dialled")
+
+	block := make(chan struct{})
+	defer close(block)
+	err = loopbacktest.TestForbid(t.Context(), func(context.Context, string, string) (net.Conn, error) { <-block; return nil, nil })
+	assert.Len(t, failuresOf(t, err), 1)
+	assert.ErrorContains(t, err, "got no answer within 5s, want refused")
+}
+
+// A pair is two listeners as one, written by hand.
+type pair struct {
+	lns   []net.Listener
+	conns chan net.Conn
+	start sync.Once
+}
+
+func (p *pair) Accept() (net.Conn, error) {
+	p.start.Do(func() {
+		for _, ln := range p.lns {
+			go func() {
+				for {
+					c, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					p.conns <- c
+				}
+			}()
+		}
+	})
+	return <-p.conns, nil
+}
+func (p *pair) Addr() net.Addr { return p.lns[0].Addr() }
+func (p *pair) Close() error {
+	for _, ln := range p.lns {
+		ln.Close()
+	}
+	return nil
+}
+
+// A wrapped listener does otherwise in one method.
+type wrapped struct {
+	net.Listener
+	accept func() (net.Conn, error)
+	addr   func() net.Addr
+}
+
+func (w wrapped) Accept() (net.Conn, error) {
+	if w.accept == nil {
+		return w.Listener.Accept()
+	}
+	return w.accept()
+}
+
+func (w wrapped) Addr() net.Addr {
+	if w.addr == nil {
+		return w.Listener.Addr()
+	}
+	return w.addr()
+}
+
+func listenOn(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Skipf("needs to listen on %s: %v", address, err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln
+}
+
+func TestTestListenerAcceptsRightOnes(t *testing.T) {
+	requireNothingLeft(t)
+	both := loopbacktest.Listen(t)
+	assert.NoError(t, loopbacktest.TestListener(both))
+	assert.NoError(t, loopbacktest.TestListener(both), "it is open")
+
+	lc := loopback.ListenConfig{Ingress: loopback.IngressAny}
+	weak, err := lc.Listen(t.Context(), "tcp", ":0")
+	require.NoError(t, err)
+	defer weak.Close()
+	assert.NoError(t, loopbacktest.TestListener(weak))
+
+	four := listenOn(t, "tcp4", "127.0.0.1:0")
+	six := listenOn(t, "tcp6", fmt.Sprintf("[::1]:%d", four.Addr().(*net.TCPAddr).Port))
+	byHand := &pair{lns: []net.Listener{four, six}, conns: make(chan net.Conn)}
+	defer byHand.Close()
+	assert.NoError(t, loopbacktest.TestListener(byHand))
+}
+
+func TestTestListenerFindsFaults(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tt := range []faulty[func(t *testing.T) net.Listener]{
+		{"every interface", func(t *testing.T) net.Listener { return listenOn(t, "tcp", ":0") }, "every interface"},
+		{"every interface of IPv4", func(t *testing.T) net.Listener { return listenOn(t, "tcp4", "0.0.0.0:0") }, "every interface"},
+		{"every interface, hidden", func(t *testing.T) net.Listener { return wrapped{Listener: listenOn(t, "tcp", ":0")} }, "other machines reach"},
+		{"127.0.0.1 alone", func(t *testing.T) net.Listener { return listenOn(t, "tcp", "127.0.0.1:0") }, "loopbacktest: [::1]:"},
+		{"::1 alone", func(t *testing.T) net.Listener { return listenOn(t, "tcp", "[::1]:0") }, "loopbacktest: 127.0.0.1:"},
+		{"127.0.0.2 alone", func(t *testing.T) net.Listener { return listenOn(t, "tcp", "127.0.0.2:0") }, "loopbacktest: 127.0.0.1:"},
+		{"a closed one", func(t *testing.T) net.Listener {
+			ln := listenOn(t, "tcp", "127.0.0.1:0")
+			ln.Close()
+			return ln
+		}, "loopbacktest: 127.0.0.1:"},
+		{"a unix socket", func(t *testing.T) net.Listener { return listenOn(t, "unix", filepath.Join(t.TempDir(), "s")) }, "want a TCP address"},
+		{"another port than it says", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), addr: func() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }}
+		}, "127.0.0.1:1"},
+		{"no address", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), addr: func() net.Addr { return nil }}
+		}, "want a TCP address"},
+		{"accepts with an error", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { return nil, broken }}
+		}, "got broken, want a connection"},
+		{"accepts nothing without an error", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { return nil, nil }}
+		}, "neither a connection nor an error"},
+		{"accepts with a panic", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { panic(broken) }}
+		}, "a panic in Accept"},
+		{"closes at once", func(t *testing.T) net.Listener {
+			ln := loopbacktest.Listen(t)
+			return wrapped{Listener: ln, accept: func() (net.Conn, error) {
+				c, err := ln.Accept()
+				if err == nil {
+					c.Close()
+				}
+				return c, err
+			}}
+		}, "want what the other end has written"},
+		{"drops IPv6 clients", func(t *testing.T) net.Listener {
+			ln := loopbacktest.Listen(t)
+			return wrapped{Listener: ln, accept: func() (net.Conn, error) {
+				for {
+					c, err := ln.Accept()
+					if err != nil || c.RemoteAddr().(*net.TCPAddr).IP.To4() != nil {
+						return c, err
+					}
+					c.Close()
+				}
+			}}
+		}, "loopbacktest: [::1]:"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ln := tt.impl(t)
+			err := loopbacktest.TestListener(ln)
+			ln.Close()
+			failuresOf(t, err)
+			assert.ErrorContains(t, err, tt.find)
+		})
+	}
+	assert.EqualError(t, loopbacktest.TestListener(nil), "loopbacktest: TestListener: the listener is nil")
+	assert.EqualError(t, loopbacktest.TestListener((*loopback.Listener)(nil)), "loopbacktest: TestListener: the listener is nil")
+}
+
+// Another program's connection does not count as the suite's own.
+func TestTestListenerAmongOtherClients(t *testing.T) {
+	ln := loopbacktest.Listen(t)
+	for range 5 {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+	}
+	assert.NoError(t, loopbacktest.TestListener(ln))
+	require.NoError(t, ln.SetDeadline(time.Now().Add(-time.Second)))
+}

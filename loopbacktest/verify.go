@@ -1,0 +1,113 @@
+package loopbacktest
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/loopback"
+)
+
+// TestingT is the part of [testing.TB] that VerifyNoneExposed needs. It calls
+// Helper as well, if there is such a method.
+type TestingT interface {
+	Error(args ...any)
+}
+
+// TestingM is the part of [testing.M] that VerifyTestMain needs.
+type TestingM interface {
+	Run() int
+}
+
+// VerifyNoneExposed fails the test if this process has a socket that is not
+// bound to loopback alone, as [loopback.Exposed] tells. It calls t.Error once,
+// with every such socket and what to do about it. Sockets for which one of the
+// ignore functions returns true are passed over.
+//
+// A socket that another goroutine is about to close gets half a second to go
+// away. VerifyNoneExposed sees what is open when it looks, and not what was
+// closed before. It looks at the whole process, so that parallel tests see the
+// sockets of each other.
+func VerifyNoneExposed(t TestingT, ignore ...func(loopback.Socket) bool) {
+	if isNil(t) {
+		panic("loopbacktest: VerifyNoneExposed: the TestingT is nil")
+	}
+	if h, ok := t.(interface{ Helper() }); ok {
+		h.Helper()
+	}
+	if why := awaitNoneExposed("VerifyNoneExposed", ignore); why != "" {
+		t.Error(why)
+	}
+}
+
+// VerifyTestMain runs the tests of a package, looks for exposed sockets as
+// [VerifyNoneExposed] does if they have passed, and ends the process. Its exit
+// code is that of the tests, or 1 if they have passed and there is an exposed
+// socket. It takes the place of the call of m.Run in TestMain:
+//
+//	func TestMain(m *testing.M) { loopbacktest.VerifyTestMain(m) }
+func VerifyTestMain(m TestingM, ignore ...func(loopback.Socket) bool) {
+	if isNil(m) {
+		panic("loopbacktest: VerifyTestMain: the TestingM is nil")
+	}
+	code := m.Run()
+	if code == 0 {
+		if why := awaitNoneExposed("VerifyTestMain", ignore); why != "" {
+			fmt.Fprintln(os.Stderr, why)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// isNil reports whether v is nil or a nil pointer.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
+}
+
+// patience is how long a socket may take to be closed.
+const patience = 500 * time.Millisecond
+
+// awaitNoneExposed returns "", or the message about the sockets that stay
+// exposed.
+func awaitNoneExposed(caller string, ignore []func(loopback.Socket) bool) string {
+	if slices.ContainsFunc(ignore, func(f func(loopback.Socket) bool) bool { return f == nil }) {
+		panic("loopbacktest: " + caller + ": a function of ignore is nil")
+	}
+	wait := time.Millisecond
+	for waited := time.Duration(0); ; waited += wait {
+		exposed, err := loopback.Exposed()
+		if err != nil {
+			return "loopbacktest: " + err.Error()
+		}
+		exposed = slices.DeleteFunc(exposed, func(s loopback.Socket) bool {
+			return slices.ContainsFunc(ignore, func(f func(loopback.Socket) bool) bool { return f(s) })
+		})
+		if len(exposed) == 0 {
+			return ""
+		}
+		if waited >= patience {
+			return describe(exposed)
+		}
+		time.Sleep(wait)
+		wait = min(2*wait, 50*time.Millisecond)
+	}
+}
+
+func describe(exposed []loopback.Socket) string {
+	var b strings.Builder
+	b.WriteString("loopbacktest: this process has sockets that other machines may reach:\n")
+	for _, s := range exposed {
+		fmt.Fprintf(&b, "\t%v\n", s)
+	}
+	b.WriteString("fix: listen with loopback.Listen or on \"127.0.0.1:0\", not on \":0\"; close what is left over; " +
+		"hand a function to ignore what is meant to be reached")
+	return b.String()
+}

@@ -1,0 +1,9 @@
+package loopback_test
+
+import (
+	"testing"
+
+	"example.com/loopback/loopbacktest"
+)
+
+func TestMain(m *testing.M) { loopbacktest.VerifyTestMain(m) }
