@@ -541,6 +541,10 @@ func TestReportsUnderFaults(t *testing.T) {
 				return report{}, err
 			}
 			inOrder(r.Localhost)
+			for part, known := range map[string]bool{"interfaces": r.Interfaces != nil, "misplaced": r.Misplaced != nil, "wire": r.Wire != nil} {
+				absent := slices.ContainsFunc(r.Absent, func(a loopback.Absence) bool { return a.Part == part && a.Reason != "" })
+				assert.NotEqual(t, known, absent, "%s: %v", part, r)
+			}
 			return report{r, r.Findings}, nil
 		},
 	} {

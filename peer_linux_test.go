@@ -510,3 +510,24 @@ func scanProc(b *testing.B, local, remote netip.AddrPort) (uid uint64, ok bool) 
 	}
 	return 0, false
 }
+
+// A connection that waits to be accepted is established at the other end, where
+// no process has it. The kernel gives no user then, or user 0.
+func TestPeerUIDOfAServerThatHasNotAccepted(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Logf("not here: %v", err)
+			continue
+		}
+		defer ln.Close()
+		c, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+		wantPeer(t, c, 0, loopback.ErrPeerUnknown, addr)
+		server, err := ln.Accept()
+		require.NoError(t, err)
+		defer server.Close()
+		wantPeer(t, c, uint32(os.Geteuid()), nil, addr)
+	}
+}
