@@ -74,9 +74,10 @@ type RangeSample struct {
 	Connect Outcome    `json:"connect"`
 }
 
-// WireReport says whether this machine's routing lets in, to 127.0.0.1, what
-// arrives on an interface. A packet filter may still refuse it. What arrives at
-// a port of a bridge or a bond arrives on that one, so ports have no report.
+// WireReport says whether routing delivers to 127.0.0.1 what arrives on an
+// interface from other machines. A packet filter may still refuse it. Packets
+// that arrive at a port of a bridge or a bond arrive on the bridge or the bond,
+// so ports have no report.
 type WireReport struct {
 	Interface string `json:"interface"`
 	Index     int    `json:"index"`
@@ -92,8 +93,8 @@ type WireReport struct {
 	From []netip.Addr `json:"from"`
 
 	// RouteLocalnet are the names of the kernel parameters route_localnet that
-	// are on and hold for this interface. Without any, Linux discards what is
-	// sent to 127.0.0.0/8 from outside.
+	// are on and hold for this interface. Without any, Linux discards what
+	// other machines send to 127.0.0.0/8.
 	RouteLocalnet []string `json:"route_localnet"`
 }
 

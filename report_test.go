@@ -287,7 +287,8 @@ func TestReportIsReadBack(t *testing.T) {
 	yes := true
 	full.Wire = []loopback.WireReport{{Interface: "eth0", Index: 3, Up: true, Exposed: &yes, From: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, RouteLocalnet: []string{}}}
 	full.IPv4.TCPBy, full.IPv4.TCPFrom = "eth0", netip.MustParseAddr("192.0.2.10")
-	full.IPv6.UDP = loopback.Outcome{Tried: true, Err: syscall.ECONNREFUSED}
+	full.IPv6.UDP = loopback.Outcome{Tried: true, Err: errors.New("broken")}
+	full.Range[1].Connect = loopback.Outcome{Tried: true, Err: syscall.ECONNREFUSED}
 	full.IPv6.Cause = "a cause"
 	full.Misplaced = full.Interfaces[0].Addrs
 	full.Absent = []loopback.Absence{{Part: "localhost", Reason: "a reason"}}

@@ -42,8 +42,8 @@ const (
 	bold, plain        = "\x1b[1m", "\x1b[0m"
 )
 
-// colour reports whether f is a terminal that understands colours, and nobody
-// objects to them: https://no-color.org.
+// colour reports whether f is a terminal that understands colours, and the
+// environment does not object to them: https://no-color.org.
 func colour(f *os.File) bool {
 	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return false

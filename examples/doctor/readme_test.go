@@ -78,7 +78,7 @@ func TestStrict(t *testing.T) {
 	assert.Equal(t, 0, code, "nobody asked about the machine")
 }
 
-// What is said about Listen where its rungs are taken away.
+// What is said about Listen where its addresses are taken away.
 func TestListen(t *testing.T) {
 	if !netnstest.In(t) {
 		return
