@@ -123,7 +123,7 @@ func (b Binding) MarshalJSON() ([]byte, error) {
 	if b.Err != nil {
 		out.Error, out.Errno = b.Err.Error(), errnoOf(b.Err)
 	}
-	return json.Marshal(out)
+	return marshal(out)
 }
 
 // UnmarshalJSON reads what MarshalJSON writes. On an error the binding stays as

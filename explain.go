@@ -1,7 +1,6 @@
 package loopback
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -99,7 +98,7 @@ func (e Explanation) MarshalJSON() ([]byte, error) {
 	type plain Explanation // without this method
 	inUTF8 := func(s string) string { return string([]rune(s)) }
 	e.Input, e.Host, e.Addr = inUTF8(e.Input), inUTF8(e.Host), e.Addr.WithZone(inUTF8(e.Addr.Zone()))
-	return json.Marshal(plain(e))
+	return marshal(plain(e))
 }
 
 // Explain says how text is read as an address, a host name, a host and port or

@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -145,7 +146,17 @@ func (o Outcome) MarshalJSON() ([]byte, error) {
 	if o.Err != nil {
 		out.Error, out.Errno = o.Err.Error(), errnoOf(o.Err)
 	}
-	return json.Marshal(out)
+	return marshal(out)
+}
+
+// marshal returns v as JSON, for a MarshalJSON method. Whether the characters of
+// HTML are escaped is left to the encoder that calls the method.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return b.Bytes(), err
 }
 
 // UnmarshalJSON reads what MarshalJSON writes. Err is then an error with the

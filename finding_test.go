@@ -6,12 +6,14 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 func TestOutcome(t *testing.T) {
@@ -74,6 +76,23 @@ func TestOutcomeRefusesOtherJSON(t *testing.T) {
 	for _, text := range []string{`1`, `"ok"`, `[]`, `{"ok":"yes"}`, `{`} {
 		assert.Error(t, json.Unmarshal([]byte(text), &o), text)
 		assert.Equal(t, loopback.Outcome{Tried: true}, o, text)
+	}
+}
+
+// Whether the characters of HTML are escaped is for the encoder to say.
+func TestJSONIsEscapedByItsEncoder(t *testing.T) {
+	for name, v := range map[string]any{
+		"Outcome":     loopback.Outcome{Tried: true, Err: errors.New("<&>")},
+		"Binding":     loopback.Binding{Err: errors.New("<&>")},
+		"Explanation": loopback.Explain("<&>"),
+	} {
+		for escaped, want := range map[bool]string{true: `"\u003c\u0026\u003e"`, false: `"<&>"`} {
+			var b strings.Builder
+			enc := json.NewEncoder(&b)
+			enc.SetEscapeHTML(escaped)
+			require.NoError(t, enc.Encode(v))
+			assert.Contains(t, b.String(), want, name)
+		}
 	}
 }
 
