@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 	"example.com/loopback/internal/syserr"
 )
 
@@ -339,12 +340,12 @@ func TestAcceptAllocs(t *testing.T) {
 // A crowd that is let in by routing, but not here, is turned away one by one
 // while the server serves, and leaves nothing behind.
 func TestTenThousandRefused(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "ip", "addr", "add", "192.0.2.1/32", "dev", "lo")
-	run(t, "ip", "addr", "add", "2001:db8::1/128", "dev", "lo", "nodad")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "addr", "add", "192.0.2.1/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::1/128", "dev", "lo", "nodad")
 	strangers := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 	descriptors := func() int {
 		fds, err := os.ReadDir("/proc/self/fd")

@@ -17,9 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 // patience bounds the wait for what happens at once if the code is right.

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // An inherited is a listener as it is handed over: package net's idea of a
@@ -36,7 +37,7 @@ func (s *stage) inherit(t *testing.T, spec socketSpec) inherited {
 	t.Helper()
 	var fd int
 	var err error
-	s.host.do(func() { fd, err = spec.open() })
+	s.host.Do(func() { fd, err = spec.open() })
 	if errors.Is(err, unix.EPROTONOSUPPORT) {
 		t.Skipf("not in this kernel: %v", err)
 	}
@@ -61,7 +62,7 @@ func (s *stage) wantUntouched(t *testing.T, ln inherited, before map[string]stri
 	wantSameState(t, before, socketState(ln.fd))
 	var c net.Conn
 	var err error
-	s.host.do(func() { c, err = net.DialTimeout("tcp", ln.Addr().String(), 5*time.Second) })
+	s.host.Do(func() { c, err = net.DialTimeout("tcp", ln.Addr().String(), 5*time.Second) })
 	require.NoError(t, err)
 	defer c.Close()
 	ln.SetDeadline(time.Now().Add(5 * time.Second))
@@ -80,7 +81,7 @@ var (
 // clients of its own namespace and nobody else: also where that is another
 // namespace than the one in which Adopt is called, whatever works there.
 func TestAdopt(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -88,10 +89,10 @@ func TestAdopt(t *testing.T) {
 	for _, place := range []struct {
 		where string
 		do    func(func())
-	}{{"in its namespace", s.host.do}, {"abroad, lo down", abroad}, {"abroad, lo up", abroad}} {
+	}{{"in its namespace", s.host.Do}, {"abroad, lo down", abroad}, {"abroad, lo up", abroad}} {
 		where, do := place.where, place.do
 		if where == "abroad, lo up" {
-			run(t, "ip", "link", "set", "lo", "up")
+			netnstest.Run(t, "ip", "link", "set", "lo", "up")
 		}
 		for _, tt := range socketTable {
 			if !tt.spec.listen || tt.why != "" {
@@ -131,7 +132,7 @@ func TestAdopt(t *testing.T) {
 					}
 
 					var c net.Conn
-					s.host.do(func() { c, err = net.DialTimeout("tcp", at.String(), 5*time.Second) })
+					s.host.Do(func() { c, err = net.DialTimeout("tcp", at.String(), 5*time.Second) })
 					require.NoError(t, err)
 					defer c.Close()
 					ln.SetDeadline(time.Now().Add(5 * time.Second))
@@ -152,20 +153,20 @@ func TestAdopt(t *testing.T) {
 // A listener that routing lets the wire into: Adopt keeps it out, by the
 // interface of each connection.
 func TestAdoptIngress(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	for _, multipath := range []bool{false, true} {
 		s := forSockets(t)
-		s.outside.run(t, "ip", "addr", "add", "127.5.0.2/24", "dev", "wire")
-		s.host.run(t, "ip", "addr", "flush", "dev", "lo")
-		s.host.run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
-		s.host.run(t, "ip", "addr", "add", "127.5.0.1/24", "dev", "wire")
+		s.outside.Run(t, "ip", "addr", "add", "127.5.0.2/24", "dev", "wire")
+		s.host.Run(t, "ip", "addr", "flush", "dev", "lo")
+		s.host.Run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
+		s.host.Run(t, "ip", "addr", "add", "127.5.0.1/24", "dev", "wire")
 		refused := make(chan error, 10)
 		for _, ingress := range []loopback.Ingress{loopback.IngressAny, loopback.IngressRemote, loopback.IngressCheck, loopback.IngressAuto} {
 			var ln *loopback.Listener
 			var err error
-			s.host.do(func() {
+			s.host.Do(func() {
 				var lc net.ListenConfig
 				lc.SetMultipathTCP(multipath)
 				var given net.Listener
@@ -177,7 +178,7 @@ func TestAdoptIngress(t *testing.T) {
 			go answer(ln)
 			for from, passes := range map[string]reach{"10.0.0.2": anyOnly, "127.5.0.2": remoteToo} {
 				var got string
-				s.outside.do(func() { got, err = call("tcp", from, service4, "", 5*time.Second) })
+				s.outside.Do(func() { got, err = call("tcp", from, service4, "", 5*time.Second) })
 				if passes.through(ingress) {
 					assert.NoError(t, err)
 					assert.Equal(t, "served", got)
@@ -192,7 +193,7 @@ func TestAdoptIngress(t *testing.T) {
 			if ingress == loopback.IngressCheck && multipath {
 				// A connection of several paths has no one interface.
 				var fd int
-				s.host.do(func() {
+				s.host.Do(func() {
 					fd, err = socketSpec{family: v4, typ: stream, proto: mptcp, connect: ln.Addr().String()}.open()
 				})
 				if errors.Is(err, unix.EPROTONOSUPPORT) {
@@ -211,7 +212,7 @@ func TestAdoptIngress(t *testing.T) {
 // What is in the queue of the listener is the caller's: no proof takes it, and
 // none is put there.
 func TestAdoptKeepsQueue(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -222,7 +223,7 @@ func TestAdoptKeepsQueue(t *testing.T) {
 			for _, g := range given {
 				var c net.Conn
 				var err error
-				s.host.do(func() { c, err = net.Dial("tcp", g.Addr().String()) })
+				s.host.Do(func() { c, err = net.Dial("tcp", g.Addr().String()) })
 				require.NoError(t, err)
 				defer c.Close()
 				want[c.LocalAddr().String()] = true
@@ -230,7 +231,7 @@ func TestAdoptKeepsQueue(t *testing.T) {
 		}
 		var ln *loopback.Listener
 		var err error
-		s.host.do(func() {
+		s.host.Do(func() {
 			ln, err = (&loopback.ListenConfig{RequireBoth: true, Ingress: ingress}).Adopt(given[0].TCPListener, given[1].TCPListener)
 		})
 		require.NoError(t, err)
@@ -251,7 +252,7 @@ func TestAdoptKeepsQueue(t *testing.T) {
 
 // A refused Adopt leaves every listener untouched, whatever was wrong.
 func TestAdoptRefuses(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -263,7 +264,7 @@ func TestAdoptRefuses(t *testing.T) {
 		state4, state6 := socketState(good4.fd), socketState(good6.fd)
 		var ln *loopback.Listener
 		var err error
-		s.host.do(func() { ln, err = lc.Adopt(lns...) })
+		s.host.Do(func() { ln, err = lc.Adopt(lns...) })
 		require.Error(t, err)
 		assert.Nil(t, ln)
 		op, ok := err.(*net.OpError)
@@ -353,17 +354,17 @@ func TestAdoptRefuses(t *testing.T) {
 	t.Run("no rung is left", func(t *testing.T) {
 		// Local clients come in by the wire: see TestIngress.
 		s := forSockets(t)
-		s.host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-		s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
-		s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
+		s.host.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+		s.host.Run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
+		s.host.Run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
 		given := s.inherit(t, plain4)
 		before := socketState(given.fd)
 		var ln *loopback.Listener
 		var err error
-		s.host.do(func() { ln, err = (&loopback.ListenConfig{Ingress: loopback.IngressCheck}).Adopt(given.TCPListener) })
+		s.host.Do(func() { ln, err = (&loopback.ListenConfig{Ingress: loopback.IngressCheck}).Adopt(given.TCPListener) })
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 		s.wantUntouched(t, given, before)
-		s.host.do(func() { ln, err = auto.Adopt(given.TCPListener) })
+		s.host.Do(func() { ln, err = auto.Adopt(given.TCPListener) })
 		require.NoError(t, err)
 		defer ln.Close()
 		assert.Equal(t, loopback.IngressRemote, ln.Bindings()[0].Ingress)
@@ -373,13 +374,13 @@ func TestAdoptRefuses(t *testing.T) {
 
 // A lack of descriptors at any point of Adopt leaves all as it was.
 func TestAdoptEMFILE(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
 	given := []inherited{s.inherit(t, plain4), s.inherit(t, plain6)}
 	adopt := func() (ln *loopback.Listener, err error) {
-		s.host.do(func() { ln, err = new(loopback.ListenConfig).Adopt(given[0].TCPListener, given[1].TCPListener) })
+		s.host.Do(func() { ln, err = new(loopback.ListenConfig).Adopt(given[0].TCPListener, given[1].TCPListener) })
 		return ln, err
 	}
 	failures := 0
@@ -409,10 +410,10 @@ func TestAdoptEMFILE(t *testing.T) {
 // A service that may make no socket at all serves what it inherited, and keeps
 // the wire out as any other.
 func TestAdoptWithoutSockets(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	var given []net.Listener
 	var clients []net.Conn
 	for _, addr := range both {
@@ -473,10 +474,10 @@ func TestAdoptChild(t *testing.T) {
 // A child adopts what it inherited, serves, and goes; the parent finds its
 // listeners as they were.
 func TestAdoptInherited(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	var files []*os.File
 	var lns []*net.TCPListener
 	for _, addr := range both { // as package net makes them: multipath
@@ -542,7 +543,7 @@ func (s *stage) adoptPacket(t *testing.T, lc *loopback.ListenConfig, specs ...so
 	for _, spec := range specs {
 		var fd int
 		var oerr error
-		s.host.do(func() { fd, oerr = spec.open() })
+		s.host.Do(func() { fd, oerr = spec.open() })
 		require.NoError(t, oerr)
 		f := os.NewFile(uintptr(fd), "inherited")
 		t.Cleanup(func() { f.Close() })
@@ -551,7 +552,7 @@ func (s *stage) adoptPacket(t *testing.T, lc *loopback.ListenConfig, specs ...so
 		t.Cleanup(func() { pc.Close() })
 		given, fds = append(given, pc), append(fds, fd)
 	}
-	s.host.do(func() { c, err = lc.AdoptPacket(given...) })
+	s.host.Do(func() { c, err = lc.AdoptPacket(given...) })
 	return c, fds, err
 }
 
@@ -569,7 +570,7 @@ func (s socketSpec) with(device string, o ...[3]int) socketSpec {
 // AdoptPacket sets no option. What a socket has already decides which mode it
 // can have, and what it cannot have is said, or an error.
 func TestAdoptPacketModes(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -628,7 +629,7 @@ func exchange(t *testing.T, s *stage, c *loopback.PacketConn, at netip.AddrPort)
 	t.Helper()
 	var client net.Conn
 	var err error
-	s.host.do(func() { client, err = net.Dial("udp", at.String()) })
+	s.host.Do(func() { client, err = net.Dial("udp", at.String()) })
 	require.NoError(t, err)
 	defer client.Close()
 	_, err = client.Write([]byte("question"))
@@ -648,7 +649,7 @@ func exchange(t *testing.T, s *stage, c *loopback.PacketConn, at netip.AddrPort)
 
 // No option of an adopted socket is changed, and on an error it stays open.
 func TestAdoptPacketTouchesNothing(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -677,7 +678,7 @@ func TestAdoptPacketTouchesNothing(t *testing.T) {
 			for _, spec := range tt.specs {
 				var fd int
 				var err error
-				s.host.do(func() { fd, err = spec.open() })
+				s.host.Do(func() { fd, err = spec.open() })
 				require.NoError(t, err)
 				f := os.NewFile(uintptr(fd), "inherited")
 				defer f.Close()
@@ -688,7 +689,7 @@ func TestAdoptPacketTouchesNothing(t *testing.T) {
 			}
 			var c *loopback.PacketConn
 			var err error
-			s.host.do(func() { c, err = tt.lc.AdoptPacket(given...) })
+			s.host.Do(func() { c, err = tt.lc.AdoptPacket(given...) })
 			for i, fd := range fds {
 				wantSameState(t, before[i], socketState(fd))
 				assert.NoError(t, given[i].SetDeadline(time.Time{}), "it is open")
@@ -733,7 +734,7 @@ func TestAdoptPacketTouchesNothing(t *testing.T) {
 // The files of a listener are in the order of AddrPorts, belong to the caller,
 // and make another listener of the same sockets.
 func TestFilesAreAdopted(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -742,7 +743,7 @@ func TestFilesAreAdopted(t *testing.T) {
 		var ln, again *loopback.Listener
 		var pc, pcAgain *loopback.PacketConn
 		var err, perr error
-		s.host.do(func() {
+		s.host.Do(func() {
 			ln, err = lc.Listen(context.Background(), "tcp", ":0")
 			pc, perr = lc.ListenPacket(context.Background(), "udp", ":0")
 		})
@@ -765,7 +766,7 @@ func TestFilesAreAdopted(t *testing.T) {
 			pcs = append(pcs, given)
 			require.NoError(t, f.Close())
 		}
-		s.host.do(func() {
+		s.host.Do(func() {
 			again, err = lc.Adopt(lns...)
 			pcAgain, perr = lc.AdoptPacket(pcs...)
 		})
@@ -786,7 +787,7 @@ func TestFilesAreAdopted(t *testing.T) {
 		go answer(again)
 		for _, at := range again.AddrPorts() {
 			var got string
-			s.host.do(func() { got, err = call("tcp", "", at.String(), "", 5*time.Second) })
+			s.host.Do(func() { got, err = call("tcp", "", at.String(), "", 5*time.Second) })
 			require.NoError(t, err)
 			assert.Equal(t, "served", got)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"example.com/loopback"
 	"example.com/loopback/internal/faulttest"
+	"example.com/loopback/internal/netnstest"
 )
 
 // listed returns what Sockets and Exposed say of a descriptor.
@@ -36,7 +37,7 @@ func listed(t *testing.T, fd int) (s loopback.Socket, ok bool) {
 
 // The sockets are of another network namespace than the test.
 func TestSocketsOfEveryKind(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -44,7 +45,7 @@ func TestSocketsOfEveryKind(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var fd int
 			var err error
-			s.host.do(func() { fd, err = tt.spec.open() })
+			s.host.Do(func() { fd, err = tt.spec.open() })
 			if err != nil {
 				t.Skipf("needs such a socket: %v", err)
 			}
@@ -126,10 +127,10 @@ func TestSocketsNamesTheProtocol(t *testing.T) {
 
 // A duplicate far from the others, 10,000 descriptors in a row, and holes.
 func TestSocketsAmongManyDescriptors(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	limit := unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		limit = unix.Rlimit{Cur: 20_000, Max: 20_000}
@@ -181,7 +182,7 @@ func TestSocketsAmongManyDescriptors(t *testing.T) {
 }
 
 func TestSocketsWithoutProc(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	ln, err := socketSpec{family: v6, typ: stream, bind: "[::]:0", listen: true}.open()
@@ -247,10 +248,10 @@ func TestSocketsAreInheritedByAnotherUser(t *testing.T) {
 
 // A system call that fails makes an error, and no shorter list.
 func TestSocketsFailClosed(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	fd, err := socketSpec{family: v4, typ: dgram, bind: "0.0.0.0:0"}.open()
 	require.NoError(t, err)
 	defer unix.Close(fd)

@@ -10,8 +10,9 @@ import (
 	"syscall"
 	"testing"
 
-	"example.com/loopback"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
 )
 
 // BenchmarkListen opens and closes a listener: on an empty range of ephemeral

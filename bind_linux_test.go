@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // A bound is what Listener and PacketConn have in common.
@@ -89,10 +90,10 @@ func TestListenHostsMissing(t *testing.T)  { testListenNames(t, "", "192.0.2.66"
 func TestListenHostsOther(t *testing.T)    { testListenNames(t, "127.0.0.1 other\n", "192.0.2.66") }
 
 func testListenNames(t *testing.T, hosts, says string) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	ownEtc(t)
 	writeEtc(t, "nsswitch.conf", nsswitch)
 	writeEtc(t, "resolv.conf", resolvConf)
@@ -132,8 +133,8 @@ func testListenNames(t *testing.T, hosts, says string) {
 	assert.Empty(t, queries())
 
 	// Require sees what the name was resolved to, before anything is bound or sent.
-	run(t, "ip", "addr", "add", "192.0.2.2/32", "dev", "lo")
-	run(t, "ip", "addr", "add", "192.0.2.66/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "192.0.2.2/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "192.0.2.66/32", "dev", "lo")
 	for _, multipath := range []bool{false, true} {
 		lc := net.ListenConfig{Control: loopback.Require}
 		lc.SetMultipathTCP(multipath)
@@ -159,59 +160,59 @@ func testListenNames(t *testing.T, hosts, says string) {
 // A family that the machine does not have is left out, and the binding says
 // why, unless nothing else was asked for.
 func TestListenMissingFamily(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	for _, tt := range []struct {
 		name    string
-		setup   func(t *testing.T, host *neighbour)
+		setup   func(t *testing.T, host *netnstest.Neighbour)
 		missing []int // of both
 	}{
-		{"IPv6 disabled", func(t *testing.T, host *neighbour) {
-			host.sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+		{"IPv6 disabled", func(t *testing.T, host *netnstest.Neighbour) {
+			host.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 		}, []int{1}},
-		{"IPv6 disabled on lo", func(t *testing.T, host *neighbour) {
-			host.sysctl(t, "net/ipv6/conf/lo/disable_ipv6", "1")
+		{"IPv6 disabled on lo", func(t *testing.T, host *netnstest.Neighbour) {
+			host.Sysctl(t, "net/ipv6/conf/lo/disable_ipv6", "1")
 		}, []int{1}},
-		{"::1 removed", func(t *testing.T, host *neighbour) {
-			host.run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+		{"::1 removed", func(t *testing.T, host *netnstest.Neighbour) {
+			host.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
 		}, []int{1}},
-		{"127.0.0.1 removed", func(t *testing.T, host *neighbour) {
-			host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+		{"127.0.0.1 removed", func(t *testing.T, host *netnstest.Neighbour) {
+			host.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 		}, []int{0}},
-		{"both removed", func(t *testing.T, host *neighbour) {
-			host.run(t, "ip", "addr", "flush", "dev", "lo")
+		{"both removed", func(t *testing.T, host *netnstest.Neighbour) {
+			host.Run(t, "ip", "addr", "flush", "dev", "lo")
 		}, []int{0, 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			host := newNeighbour(t)
+			host := netnstest.NewNeighbour(t)
 			tt.setup(t, host)
-			host.do(func() { wantMissing(t, tt.missing, syscall.EADDRNOTAVAIL) })
+			host.Do(func() { wantMissing(t, tt.missing, syscall.EADDRNOTAVAIL) })
 		})
 	}
 }
 
 // A machine does not have an address that it can bind and not connect to.
 func TestListenAddressThatIsNotThere(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	for i, at := range []string{"127.0.0.1/8", "::1/128"} {
 		for _, way := range []string{"no way", "a default route"} {
 			t.Run(at+", "+way, func(t *testing.T) {
-				host := newNeighbour(t)
-				host.run(t, "ip", "addr", "del", at, "dev", "lo")
-				host.sysctl(t, "net/"+[]string{"ipv4", "ipv6"}[i]+"/ip_nonlocal_bind", "1")
+				host := netnstest.NewNeighbour(t)
+				host.Run(t, "ip", "addr", "del", at, "dev", "lo")
+				host.Sysctl(t, "net/"+[]string{"ipv4", "ipv6"}[i]+"/ip_nonlocal_bind", "1")
 				if way != "no way" {
-					router := newNeighbour(t)
-					host.run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", router.path)
-					host.run(t, "ip", "addr", "add", "192.0.2.10/24", "dev", "wire")
-					host.run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "wire", "nodad")
-					host.run(t, "ip", "link", "set", "wire", "up")
-					host.run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
-					host.run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1", "dev", "wire")
+					router := netnstest.NewNeighbour(t)
+					host.Run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", router.Path)
+					host.Run(t, "ip", "addr", "add", "192.0.2.10/24", "dev", "wire")
+					host.Run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "wire", "nodad")
+					host.Run(t, "ip", "link", "set", "wire", "up")
+					host.Run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
+					host.Run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1", "dev", "wire")
 				}
-				host.do(func() { wantMissing(t, []int{i}, syscall.EADDRNOTAVAIL) })
+				host.Do(func() { wantMissing(t, []int{i}, syscall.EADDRNOTAVAIL) })
 			})
 		}
 	}
@@ -220,11 +221,11 @@ func TestListenAddressThatIsNotThere(t *testing.T) {
 // Control is called for the addresses that this machine has, with sockets that
 // are not of multipath TCP.
 func TestListenControlSeesItsSocketsAlone(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
 	t.Setenv("GODEBUG", "multipathtcp=1")
 	for name, listen := range listenFuncs {
 		var networks []string
@@ -329,19 +330,19 @@ func wantErrno(t *testing.T, err error, errno syscall.Errno, addresses ...string
 
 // A kernel without IPv6 refuses the socket itself.
 func TestListenNoIPv6(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	refuseSocket(t, unix.AF_INET6)
 	wantMissing(t, []int{1}, syscall.EAFNOSUPPORT)
 }
 
 func TestListenNoIPv4(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	refuseSocket(t, unix.AF_INET)
 	wantMissing(t, []int{0}, syscall.EAFNOSUPPORT)
 }
@@ -385,14 +386,14 @@ func filterSyscall(t *testing.T, nr, arg, value uint32, errno unix.Errno) {
 // With 13,000 ports taken in one family, a pair on port 0 takes at most two
 // attempts for TCP. Control counts them: it is called for each socket.
 func TestListenCrowded(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	const taken = 13_000
 	if limit := (unix.Rlimit{}); unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur < taken+200 {
 		t.Skipf("needs %d descriptors, RLIMIT_NOFILE is %d", taken+200, limit.Cur)
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	for family, addr := range both {
 		for name, typ := range map[string]int{"tcp": unix.SOCK_STREAM, "udp": unix.SOCK_DGRAM} {
 			t.Run(name+" "+addr, func(t *testing.T) {
@@ -434,11 +435,11 @@ func TestListenCrowded(t *testing.T) {
 // Where all ports are taken that the kernel would choose from, none is left for
 // a proof; one that is asked for by number is had all the same.
 func TestListenWithoutFreePorts(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	sysctl(t, "net/ipv4/ip_local_port_range", "40000 40009")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Sysctl(t, "net/ipv4/ip_local_port_range", "40000 40009")
 	for family, addr := range both {
 		for _, listen := range listenFuncs {
 			var c bound
@@ -490,11 +491,11 @@ func TestListenManyChild(t *testing.T) {
 
 // Many processes ask for port 0 at once, in a range that they nearly fill.
 func TestListenMany(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	sysctl(t, "net/ipv4/ip_local_port_range", "40000 40400")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Sysctl(t, "net/ipv4/ip_local_port_range", "40000 40400")
 	const processes, each = 6, 40
 	type child struct {
 		*exec.Cmd
@@ -530,7 +531,7 @@ func TestListenMany(t *testing.T) {
 // With lo down nothing can be proved, and nothing is served; the listener is
 // there for when lo comes up.
 func TestListenLoDown(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	for _, when := range []string{"never up", "up and down"} {
@@ -564,9 +565,9 @@ func TestListenLoDown(t *testing.T) {
 					}()
 				}
 			}
-			run(t, "ip", "link", "set", "lo", "up")
+			netnstest.Run(t, "ip", "link", "set", "lo", "up")
 		})
-		run(t, "ip", "link", "set", "lo", "down")
+		netnstest.Run(t, "ip", "link", "set", "lo", "down")
 	}
 }
 
@@ -595,15 +596,15 @@ func answer(c bound) {
 // blockLo makes lo swallow everything, which no flag of it shows.
 func blockLo(t *testing.T) {
 	t.Helper()
-	run(t, "ip", "link", "set", "lo", "up")
-	needNFT(t)
-	run(t, "nft", "table inet block { chain in { type filter hook input priority 0; iif lo drop; }; }")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NeedNFT(t)
+	netnstest.Run(t, "nft", "table inet block { chain in { type filter hook input priority 0; iif lo drop; }; }")
 }
 
 // Where lo swallows everything, a proof lasts as long as it may, and the
 // result is that of lo being down.
 func TestListenLoBlocked(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	blockLo(t)
@@ -620,7 +621,7 @@ func TestListenLoBlocked(t *testing.T) {
 
 // A context that ends during the proofs ends the call.
 func TestListenContextDuringProofs(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	blockLo(t)
@@ -655,11 +656,11 @@ func TestListenContextDuringProofs(t *testing.T) {
 
 // A failed call leaves nothing behind: no descriptor, no port.
 func TestListenFails(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "end")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "end")
 	failure := errors.New("not today")
 	onFD := func(f func(fd int, network string) error) controlFunc {
 		return func(network, _ string, c syscall.RawConn) error {
@@ -777,10 +778,10 @@ type controlFunc = func(network, address string, c syscall.RawConn) error
 // What a socket was bound to is known from getsockname alone: without it there
 // is no listener.
 func TestListenWithoutGetsockname(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	listening(t, ":0").Close() // opens what the runtime keeps
 	next, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
@@ -798,10 +799,10 @@ func TestListenWithoutGetsockname(t *testing.T) {
 // Descriptors that run out at any point of Listen are an error, with nothing
 // left open and no weaker rung taken.
 func TestListenEMFILE(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	for name, listen := range listenFuncs {
 		t.Run(name, func(t *testing.T) {
 			c, err := listen(new(loopback.ListenConfig), t.Context(), "", ":0") // opens what the runtime keeps
@@ -852,10 +853,10 @@ func withSpare(t *testing.T, spare uint64, f func()) {
 // Strangers connect to the port all the time while Listen starts on it. Each
 // of them is refused or served: no proof takes one, and none is cut off.
 func TestListenStrangers(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	for range 20 {
 		var served sync.WaitGroup // until each stranger was served some times
 		stop := make(chan struct{})

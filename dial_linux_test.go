@@ -22,21 +22,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // Where a filter swallows what is sent to ::1, the other family is reached all
 // the same.
 func TestDialContextPassesByAFilteredFamily(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	needNFT(t)
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NeedNFT(t)
 	four := greeter(t, "127.0.0.1:3000")
-	run(t, "nft", "table inet f { chain in { type filter hook input priority 0; ip6 daddr ::1 drop; }; }")
+	netnstest.Run(t, "nft", "table inet f { chain in { type filter hook input priority 0; ip6 daddr ::1 drop; }; }")
 	assert.Equal(t, four.String(), dialed(t, "tcp", "localhost:3000"))
 
-	run(t, "nft", "add rule inet f in ip daddr 127.0.0.1 drop")
+	netnstest.Run(t, "nft", "add rule inet f in ip daddr 127.0.0.1 drop")
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()
 	before := descriptors(t)
@@ -52,25 +53,25 @@ func TestDialContextPassesByAFilteredFamily(t *testing.T) {
 // An address that this machine does not have must not be looked for elsewhere:
 // the default route leads there.
 func TestDialContextSendsNothingOut(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	needNFT(t)
-	n := newNeighbour(t)
-	n.veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
-	run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
-	run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
-	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1", "dev", "eth0")
-	run(t, "nft", `table inet f {
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NeedNFT(t)
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+	netnstest.Run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
+	netnstest.Run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1", "dev", "eth0")
+	netnstest.Run(t, "nft", `table inet f {
 		counter out { }
 		chain out { type filter hook output priority 0; oif eth0 ip daddr 127.0.0.0/8 counter name out; oif eth0 ip6 daddr ::1 counter name out; }
 	}`)
-	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-	run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
 	for _, nonlocal := range []string{"0", "1"} {
-		sysctl(t, "net/ipv4/ip_nonlocal_bind", nonlocal)
-		sysctl(t, "net/ipv6/ip_nonlocal_bind", nonlocal)
+		netnstest.Sysctl(t, "net/ipv4/ip_nonlocal_bind", nonlocal)
+		netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", nonlocal)
 		for _, network := range []string{"tcp", "udp"} {
 			for _, host := range []string{"localhost", "127.0.0.1", "127.5.5.5", "[::1]"} {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -84,10 +85,10 @@ func TestDialContextSendsNothingOut(t *testing.T) {
 			}
 		}
 	}
-	assert.Contains(t, run(t, "nft", "list", "counter", "inet", "f", "out"), "packets 0 ")
+	assert.Contains(t, netnstest.Run(t, "nft", "list", "counter", "inet", "f", "out"), "packets 0 ")
 
 	// With one family, localhost is that one, for UDP as well.
-	run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
 	four := greeter(t, "127.0.0.1:3000")
 	assert.Equal(t, four.String(), dialed(t, "tcp", "localhost:3000"))
 	c, err := loopback.DialContext(t.Context(), "udp", "localhost:3000")
@@ -97,13 +98,13 @@ func TestDialContextSendsNothingOut(t *testing.T) {
 }
 
 func TestIsSelfSeesTheRoutes(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	newNeighbour(t).veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
-	run(t, "ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo") // AnyIP
-	run(t, "ip", "route", "add", "blackhole", "10.1.0.0/16")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NewNeighbour(t).Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	netnstest.Run(t, "ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo") // AnyIP
+	netnstest.Run(t, "ip", "route", "add", "blackhole", "10.1.0.0/16")
 	for addr, want := range map[string]bool{
 		"192.0.2.10": true, "::ffff:192.0.2.10": true, "198.51.100.77": true,
 		"192.0.2.1": false, "192.0.2.255": false, "10.1.0.1": false, "203.0.113.1": false, "2001:db8::1": false,
@@ -122,15 +123,15 @@ var forbidden = map[string]func(string, string, syscall.RawConn) error{"Forbid":
 // No text, no redirect and no name reaches a server of this machine through a
 // client with Forbid or ForbidSelf, with either resolver of package net.
 func TestForbidHolds(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	n := newNeighbour(t)
-	n.veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
-	run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
-	run(t, "ip", "addr", "add", "fe80::10/64", "dev", "eth0", "nodad")
-	run(t, "ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo") // AnyIP
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+	netnstest.Run(t, "ip", "addr", "add", "fe80::10/64", "dev", "eth0", "nodad")
+	netnstest.Run(t, "ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo") // AnyIP
 	startEtc(t, "127.0.0.1 in-hosts\n::1 in-hosts6\n0.0.0.0 zero-in-hosts\n")
 	writeEtc(t, "nsswitch.conf", nsswitch)
 	writeEtc(t, "resolv.conf", "nameserver 127.0.0.53\noptions timeout:1 attempts:1\n")
@@ -144,7 +145,7 @@ func TestForbidHolds(t *testing.T) {
 	// A server outside sends its visitors to this machine.
 	var outside net.Listener
 	var err error
-	n.do(func() { outside, err = net.Listen("tcp", "192.0.2.1:80") })
+	n.Do(func() { outside, err = net.Listen("tcp", "192.0.2.1:80") })
 	require.NoError(t, err)
 	redirecting := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if to := r.FormValue("to"); to != "" {

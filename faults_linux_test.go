@@ -147,7 +147,7 @@ func wantNotWeaker(t *testing.T, f faulttest.Fault, want, got []loopback.Binding
 // faulty starts an injector, and lo, in the namespace of the test.
 func faulty(t *testing.T) *faulttest.Injector {
 	t.Helper()
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	listening(t, ":0").Close() // opens what the runtime keeps
 	return faulttest.Start(t, faultCalls...)
 }
@@ -185,7 +185,7 @@ func wantCause(t *testing.T, f faulttest.Fault, err error) {
 // A call that fails makes Listen and ListenPacket fail, or leaves a listener
 // that is as strong as it says.
 func TestListenUnderFaults(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	in := faulty(t)
@@ -235,7 +235,7 @@ func TestListenUnderFaults(t *testing.T) {
 
 // A port by number is free again after a Listen that failed, wherever it did.
 func TestListenUnderFaultsFreesThePort(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	in := faulty(t)
@@ -263,7 +263,7 @@ func TestListenUnderFaultsFreesThePort(t *testing.T) {
 // shortage, or makes it refuse the connection and say so. The next client is
 // served.
 func TestAcceptUnderFaults(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	in := faulty(t)
@@ -338,7 +338,7 @@ func TestAcceptUnderFaults(t *testing.T) {
 // leaves a listener that is as strong as it says. A socket of another network
 // namespace is never taken for one of this.
 func TestAdoptUnderFaults(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -394,7 +394,7 @@ func TestAdoptUnderFaults(t *testing.T) {
 					lc := &loopback.ListenConfig{Ingress: ingress}
 					base := descriptors(t)
 					adopt := func(during func(func())) (given []handed, c bound, err error) {
-						s.host.do(func() {
+						s.host.Do(func() {
 							for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 								g, err := take.bind(address)
 								if !assert.NoError(t, err) {
@@ -459,7 +459,7 @@ type handed interface {
 
 // A call that fails never makes Verify pass a socket that is not loopback.
 func TestVerifyUnderFaults(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -468,7 +468,7 @@ func TestVerifyUnderFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var fd int
 			var err error
-			s.host.do(func() { fd, err = tt.spec.open() })
+			s.host.Do(func() { fd, err = tt.spec.open() })
 			if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
 				t.Skipf("not in this kernel: %v", err)
 			}
@@ -497,7 +497,7 @@ func TestVerifyUnderFaults(t *testing.T) {
 // A report that came about under a fault is the same as without, or names it;
 // what it advises is about the fault and not about the machine.
 func TestReportsUnderFaults(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
@@ -591,14 +591,14 @@ func TestReportsUnderFaults(t *testing.T) {
 
 // A call that fails makes Exposed fail, or it lists every exposed socket.
 func TestExposedUnderFaults(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
 	for _, tt := range socketTable {
 		var fd int
 		var err error
-		s.host.do(func() { fd, err = tt.spec.open() })
+		s.host.Do(func() { fd, err = tt.spec.open() })
 		if err == nil {
 			defer unix.Close(fd)
 		}
@@ -633,7 +633,7 @@ func TestPeerUIDUnderFaults(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	const bob = 1234
 	_, live := connected(t, bob, "127.0.0.1:0")
 	peer, left := connected(t, bob, "[::1]:0")
@@ -690,7 +690,7 @@ func TestSameUserUnderFaults(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	bob := newPeer(t, asUser(1234))
 	in := faulty(t)
 	p := planWithoutDial()
@@ -762,13 +762,13 @@ func TestSameUserUnderFaults(t *testing.T) {
 // A call that fails never makes DialContext connect to anything but a loopback
 // address of this machine, nor IsSelf and ForbidSelf miss one of its own.
 func TestDialUnderFaults(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	n := newNeighbour(t)
-	n.veth(t, "wire", "192.0.2.1/24", "eth0", "192.0.2.2/24")
-	run(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "wire", "nodad")
-	run(t, "ip", "link", "set", "lo", "up")
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "wire", "192.0.2.1/24", "eth0", "192.0.2.2/24")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "wire", "nodad")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	ln := listening(t, ":0")
 	in := faulty(t)
 
@@ -826,9 +826,9 @@ func TestDialUnderFaults(t *testing.T) {
 	})
 
 	// Bound, ::1 leads out of this machine.
-	sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
-	run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
-	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::2", "dev", "wire")
+	netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
+	netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	netnstest.Run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::2", "dev", "wire")
 	in.Each(planWithoutDial(), func(f faulttest.Fault, during func(func())) {
 		during(func() {
 			c, err := loopback.DialContext(t.Context(), "udp", "[::1]:9")
@@ -842,7 +842,7 @@ func TestDialUnderFaults(t *testing.T) {
 // A call that fails makes Acquire fail, or cost it no more than an address of
 // many.
 func TestAcquireUnderFaults(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	in := faulty(t)
@@ -870,7 +870,7 @@ func TestAcquireUnderFaults(t *testing.T) {
 // Every descriptor that a call makes is closed in the programs that this process
 // starts, from its first moment.
 func TestDescriptorsAreNotInherited(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	in := faulty(t)
@@ -945,7 +945,7 @@ func TestDescriptorsAreNotInherited(t *testing.T) {
 // The temporary socket of a proof does not set SO_REUSEADDR: with it, the
 // kernel searches one half of the ports before the other, and may be long.
 func TestProofSearchesAllPorts(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	in := faulty(t)

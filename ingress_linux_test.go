@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // servicePort is where the service of these tests listens; what belongs to the
@@ -22,22 +24,22 @@ const servicePort = "4000"
 // the outside, which tries to get at it. The host is 10.0.0.1 and fd00::1, the
 // outside 10.0.0.2 and fd00::2.
 type stage struct {
-	host, outside *neighbour
+	host, outside *netnstest.Neighbour
 	echo          *net.UDPConn // of the host, on its wire: for sync
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{host: newNeighbour(t), outside: newNeighbour(t)}
-	s.host.run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", s.outside.path)
-	for i, n := range []*neighbour{s.host, s.outside} {
+	s := &stage{host: netnstest.NewNeighbour(t), outside: netnstest.NewNeighbour(t)}
+	s.host.Run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", s.outside.Path)
+	for i, n := range []*netnstest.Neighbour{s.host, s.outside} {
 		last := string(rune('1' + i))
-		n.run(t, "ip", "addr", "add", "10.0.0."+last+"/24", "dev", "wire")
-		n.run(t, "ip", "addr", "add", "fd00::"+last+"/64", "dev", "wire", "nodad")
-		n.run(t, "ip", "link", "set", "wire", "up")
+		n.Run(t, "ip", "addr", "add", "10.0.0."+last+"/24", "dev", "wire")
+		n.Run(t, "ip", "addr", "add", "fd00::"+last+"/64", "dev", "wire", "nodad")
+		n.Run(t, "ip", "link", "set", "wire", "up")
 	}
 	var err error
-	s.host.do(func() { s.echo, err = net.ListenUDP("udp", &net.UDPAddr{Port: 4001}) })
+	s.host.Do(func() { s.echo, err = net.ListenUDP("udp", &net.UDPAddr{Port: 4001}) })
 	require.NoError(t, err)
 	t.Cleanup(func() { s.echo.Close() })
 	go func() {
@@ -53,35 +55,28 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-func (n *neighbour) sysctl(t *testing.T, name, value string) {
-	t.Helper()
-	var err error
-	n.do(func() { err = os.WriteFile("/proc/sys/"+name, []byte(value), 0) })
-	require.NoError(t, err)
-}
-
 // routeLocalnet lets the wire into 127.0.0.0/8 on a machine: conf is "all" or
 // a device.
-func (n *neighbour) routeLocalnet(t *testing.T, conf string) {
+func routeLocalnet(t *testing.T, n *netnstest.Neighbour, conf string) {
 	t.Helper()
-	n.sysctl(t, "net/ipv4/conf/"+conf+"/route_localnet", "1")
+	n.Sysctl(t, "net/ipv4/conf/"+conf+"/route_localnet", "1")
 }
 
 // aim makes the outside send what is for 127.0.0.1 and ::1 to the host.
 func (s *stage) aim(t *testing.T) {
 	t.Helper()
-	s.outside.routeLocalnet(t, "all")
-	s.outside.run(t, "ip", "addr", "flush", "dev", "lo")
-	s.outside.run(t, "ip", "route", "add", "127.0.0.1", "via", "10.0.0.1", "src", "10.0.0.2")
-	s.outside.run(t, "ip", "-6", "route", "add", "::1", "via", "fd00::1", "src", "fd00::2")
+	routeLocalnet(t, s.outside, "all")
+	s.outside.Run(t, "ip", "addr", "flush", "dev", "lo")
+	s.outside.Run(t, "ip", "route", "add", "127.0.0.1", "via", "10.0.0.1", "src", "10.0.0.2")
+	s.outside.Run(t, "ip", "-6", "route", "add", "::1", "via", "fd00::1", "src", "fd00::2")
 }
 
 // nat loads rules into the host, with hooks pre (in the place of DNAT) and in
 // (of SNAT); family is ip or ip6.
 func (s *stage) nat(t *testing.T, family string, pre, in string) {
 	t.Helper()
-	needNFT(t)
-	s.host.run(t, "nft", "table "+family+" nat {\n"+
+	netnstest.NeedNFT(t)
+	s.host.Run(t, "nft", "table "+family+" nat {\n"+
 		"chain pre { type nat hook prerouting priority -100; "+pre+"; }\n"+
 		"chain in { type nat hook input priority 100; "+in+"; }\n}\n")
 }
@@ -90,9 +85,9 @@ func (s *stage) nat(t *testing.T, family string, pre, in string) {
 // by rules of both families, when it has been routed.
 func (s *stage) rewrite(t *testing.T, rule4, rule6 string) {
 	t.Helper()
-	needNFT(t)
+	netnstest.NeedNFT(t)
 	for family, rule := range map[string]string{"ip": rule4, "ip6": rule6} {
-		s.host.run(t, "nft", "table "+family+" rewrite {\n"+
+		s.host.Run(t, "nft", "table "+family+" rewrite {\n"+
 			"chain in { type filter hook input priority 0; iifname wire udp dport "+servicePort+" "+rule+"; }\n}\n")
 	}
 }
@@ -107,7 +102,7 @@ func (s *stage) sync(t *testing.T, at string) {
 		to = "[fd00::1]:4001"
 	}
 	var err error
-	s.outside.do(func() {
+	s.outside.Do(func() {
 		var c net.Conn
 		if c, err = net.Dial("udp", to); err != nil {
 			return
@@ -134,7 +129,7 @@ func (s *stage) serve(t *testing.T, ingress loopback.Ingress) (*service, error) 
 	sv := &service{events: make(chan string, 100)}
 	lc := &loopback.ListenConfig{Ingress: ingress, OnReject: func(err error) { assert.ErrorIs(t, err, loopback.ErrRefused) }}
 	var err, uerr error
-	s.host.do(func() {
+	s.host.Do(func() {
 		sv.tcp, err = lc.Listen(context.Background(), "tcp", ":"+servicePort)
 		sv.udp, uerr = lc.ListenPacket(context.Background(), "udp", ":"+servicePort)
 	})
@@ -227,7 +222,7 @@ func (s *stage) local(t *testing.T, network, to string) {
 	t.Helper()
 	var got string
 	var err error
-	s.host.do(func() { got, err = call(network, "", net.JoinHostPort(to, servicePort), "local", 5*time.Second) })
+	s.host.Do(func() { got, err = call(network, "", net.JoinHostPort(to, servicePort), "local", 5*time.Second) })
 	require.NoError(t, err, "a local client, %s %s", network, to)
 	require.Equal(t, "served", got)
 }
@@ -270,7 +265,7 @@ func (s *stage) reached(t *testing.T, sv *service, a attack, expected bool) bool
 		<-sv.events
 	}
 	var err error
-	s.outside.do(func() { _, err = call(a.network, a.from, net.JoinHostPort(a.to, servicePort), "attack", timeout) })
+	s.outside.Do(func() { _, err = call(a.network, a.from, net.JoinHostPort(a.to, servicePort), "attack", timeout) })
 	if expected {
 		select {
 		case got := <-sv.events:
@@ -301,7 +296,7 @@ func (s *stage) reached(t *testing.T, sv *service, a attack, expected bool) bool
 // some that look so. IngressAuto, IngressDevice and IngressCheck must stop all
 // of it and serve local clients; the column reaches is what happens without.
 func TestIngress(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	for _, tt := range []struct {
@@ -330,7 +325,7 @@ func TestIngress(t *testing.T) {
 			name: "route_localnet on all",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.routeLocalnet(t, "all")
+				routeLocalnet(t, s.host, "all")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
@@ -343,7 +338,7 @@ func TestIngress(t *testing.T) {
 			name: "route_localnet on the device",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.routeLocalnet(t, "wire")
+				routeLocalnet(t, s.host, "wire")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
@@ -354,8 +349,8 @@ func TestIngress(t *testing.T) {
 			name: "a spoofed 127.0.0.5",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.routeLocalnet(t, "wire")
-				s.outside.run(t, "ip", "addr", "add", "127.0.0.5/32", "dev", "wire")
+				routeLocalnet(t, s.host, "wire")
+				s.outside.Run(t, "ip", "addr", "add", "127.0.0.5/32", "dev", "wire")
 			},
 			attacks: []attack{
 				{"udp", "127.0.0.5", "127.0.0.1", "127.0.0.1", remoteToo},
@@ -366,12 +361,12 @@ func TestIngress(t *testing.T) {
 			name: "a spoofed address of the host",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.routeLocalnet(t, "wire")
-				s.host.sysctl(t, "net/ipv4/conf/wire/accept_local", "1")
-				s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
-				s.outside.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "wire")
-				s.outside.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "wire", "nodad")
+				routeLocalnet(t, s.host, "wire")
+				s.host.Sysctl(t, "net/ipv4/conf/wire/accept_local", "1")
+				s.host.Run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+				s.host.Run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
+				s.outside.Run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "wire")
+				s.outside.Run(t, "ip", "addr", "add", "fd05::5/128", "dev", "wire", "nodad")
 				s.rewrite(t, "ip daddr set 127.0.0.1", "ip6 daddr set ::1")
 			},
 			attacks: []attack{
@@ -385,11 +380,11 @@ func TestIngress(t *testing.T) {
 			name: "127.5.0.0/24 on the link",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.routeLocalnet(t, "wire")
-				s.host.run(t, "ip", "-4", "addr", "flush", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "127.5.0.1/24", "dev", "wire")
-				s.outside.run(t, "ip", "addr", "add", "127.5.0.2/24", "dev", "wire")
+				routeLocalnet(t, s.host, "wire")
+				s.host.Run(t, "ip", "-4", "addr", "flush", "dev", "lo")
+				s.host.Run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
+				s.host.Run(t, "ip", "addr", "add", "127.5.0.1/24", "dev", "wire")
+				s.outside.Run(t, "ip", "addr", "add", "127.5.0.2/24", "dev", "wire")
 			},
 			attacks: []attack{
 				{"tcp", "127.5.0.2", "127.0.0.1", "127.0.0.1", remoteToo},
@@ -400,7 +395,7 @@ func TestIngress(t *testing.T) {
 		{
 			name: "DNAT",
 			setup: func(t *testing.T, s *stage) {
-				s.host.routeLocalnet(t, "wire")
+				routeLocalnet(t, s.host, "wire")
 				s.nat(t, "ip", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to 127.0.0.1", "")
 				s.nat(t, "ip6", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to ::1", "")
 			},
@@ -414,7 +409,7 @@ func TestIngress(t *testing.T) {
 		{
 			name: "DNAT and SNAT",
 			setup: func(t *testing.T, s *stage) {
-				s.host.routeLocalnet(t, "wire")
+				routeLocalnet(t, s.host, "wire")
 				s.nat(t, "ip", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to 127.0.0.1",
 					"iifname wire ip daddr 127.0.0.1 snat to 127.0.0.1")
 				s.nat(t, "ip6", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to ::1",
@@ -450,10 +445,10 @@ func TestIngress(t *testing.T) {
 		{
 			name: "another address on lo", // reaches wildcards that are bound to lo, not 127.0.0.1
 			setup: func(t *testing.T, s *stage) {
-				s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
-				s.outside.run(t, "ip", "route", "add", "203.0.113.5", "via", "10.0.0.1")
-				s.outside.run(t, "ip", "route", "add", "fd05::5", "via", "fd00::1")
+				s.host.Run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+				s.host.Run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
+				s.outside.Run(t, "ip", "route", "add", "203.0.113.5", "via", "10.0.0.1")
+				s.outside.Run(t, "ip", "route", "add", "fd05::5", "via", "fd00::1")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "203.0.113.5", "127.0.0.1", nobody},
@@ -465,10 +460,10 @@ func TestIngress(t *testing.T) {
 		{
 			name: "an AnyIP route",
 			setup: func(t *testing.T, s *stage) {
-				s.host.run(t, "ip", "route", "add", "local", "203.0.113.0/24", "dev", "lo")
-				s.host.run(t, "ip", "route", "add", "local", "fd05::/64", "dev", "lo")
-				s.outside.run(t, "ip", "route", "add", "203.0.113.0/24", "via", "10.0.0.1")
-				s.outside.run(t, "ip", "route", "add", "fd05::/64", "via", "fd00::1")
+				s.host.Run(t, "ip", "route", "add", "local", "203.0.113.0/24", "dev", "lo")
+				s.host.Run(t, "ip", "route", "add", "local", "fd05::/64", "dev", "lo")
+				s.outside.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "10.0.0.1")
+				s.outside.Run(t, "ip", "route", "add", "fd05::/64", "via", "fd00::1")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "203.0.113.9", "127.0.0.1", nobody},
@@ -481,9 +476,9 @@ func TestIngress(t *testing.T) {
 			name: "127.0.0.1 on the wire, then on lo",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
-				s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
+				s.host.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+				s.host.Run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
+				s.host.Run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "lo")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", nobody},
@@ -495,9 +490,9 @@ func TestIngress(t *testing.T) {
 			name: "127.0.0.1 on the wire alone, route_localnet",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.routeLocalnet(t, "wire")
-				s.host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-				s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
+				routeLocalnet(t, s.host, "wire")
+				s.host.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+				s.host.Run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
@@ -508,7 +503,7 @@ func TestIngress(t *testing.T) {
 		{
 			name: "::1 routed by the wire, DNAT",
 			setup: func(t *testing.T, s *stage) {
-				s.host.run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local", "metric", "1")
+				s.host.Run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local", "metric", "1")
 				s.nat(t, "ip6", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to ::1", "")
 			},
 			attacks: []attack{
@@ -519,7 +514,7 @@ func TestIngress(t *testing.T) {
 		{
 			name: "::1 routed by the wire, DNAT and SNAT",
 			setup: func(t *testing.T, s *stage) {
-				s.host.run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local", "metric", "1")
+				s.host.Run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local", "metric", "1")
 				s.nat(t, "ip6", "meta l4proto { tcp, udp } th dport "+servicePort+" dnat to ::1",
 					"iifname wire ip6 daddr ::1 snat to ::1")
 			},
@@ -532,10 +527,10 @@ func TestIngress(t *testing.T) {
 			name: "lo renamed",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.routeLocalnet(t, "wire")
-				s.host.run(t, "ip", "link", "set", "lo", "down")
-				s.host.run(t, "ip", "link", "set", "lo", "name", "inner")
-				s.host.run(t, "ip", "link", "set", "inner", "up")
+				routeLocalnet(t, s.host, "wire")
+				s.host.Run(t, "ip", "link", "set", "lo", "down")
+				s.host.Run(t, "ip", "link", "set", "lo", "name", "inner")
+				s.host.Run(t, "ip", "link", "set", "inner", "up")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
@@ -546,14 +541,14 @@ func TestIngress(t *testing.T) {
 			name: "lo renamed, and the wire called lo",
 			setup: func(t *testing.T, s *stage) {
 				s.aim(t)
-				s.host.run(t, "ip", "link", "set", "lo", "down")
-				s.host.run(t, "ip", "link", "set", "lo", "name", "inner")
-				s.host.run(t, "ip", "link", "set", "inner", "up")
-				s.host.run(t, "ip", "link", "set", "wire", "down")
-				s.host.run(t, "ip", "link", "set", "wire", "name", "lo")
-				s.host.run(t, "ip", "link", "set", "lo", "up")
-				s.host.run(t, "ip", "addr", "replace", "fd00::1/64", "dev", "lo", "nodad")
-				s.host.routeLocalnet(t, "lo")
+				s.host.Run(t, "ip", "link", "set", "lo", "down")
+				s.host.Run(t, "ip", "link", "set", "lo", "name", "inner")
+				s.host.Run(t, "ip", "link", "set", "inner", "up")
+				s.host.Run(t, "ip", "link", "set", "wire", "down")
+				s.host.Run(t, "ip", "link", "set", "wire", "name", "lo")
+				s.host.Run(t, "ip", "link", "set", "lo", "up")
+				s.host.Run(t, "ip", "addr", "replace", "fd00::1/64", "dev", "lo", "nodad")
+				routeLocalnet(t, s.host, "lo")
 			},
 			attacks: []attack{
 				{"tcp", "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly},
@@ -612,7 +607,7 @@ func (s *stage) adopted(t *testing.T, ingress loopback.Ingress) (*loopback.Liste
 	var ln *loopback.Listener
 	var pc *loopback.PacketConn
 	var err error
-	s.host.do(func() {
+	s.host.Do(func() {
 		for _, spec := range []socketSpec{
 			{family: v4, typ: stream, bind: service4, options: options(reuseaddr), listen: true},
 			{family: v6, typ: stream, bind: service6, options: options(only6, reuseaddr), listen: true},
@@ -661,10 +656,10 @@ func (s *stage) adopted(t *testing.T, ingress loopback.Ingress) (*loopback.Liste
 // packet filter gave them, or one that they are bound to. What comes in by the
 // loopback interface from no address of the host is refused.
 func TestIngressServesLocalClients(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	needNFT(t)
+	netnstest.NeedNFT(t)
 	for _, tt := range []struct {
 		name     string
 		rule     string            // of postrouting, in both families
@@ -681,12 +676,12 @@ func TestIngressServesLocalClients(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStage(t)
-			s.host.run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
-			s.host.run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
-			s.host.run(t, "ip", "route", "add", "203.0.113.9", "dev", "lo")
-			s.host.run(t, "ip", "route", "add", "fd05::9", "dev", "lo")
+			s.host.Run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+			s.host.Run(t, "ip", "addr", "add", "fd05::5/128", "dev", "lo", "nodad")
+			s.host.Run(t, "ip", "route", "add", "203.0.113.9", "dev", "lo")
+			s.host.Run(t, "ip", "route", "add", "fd05::9", "dev", "lo")
 			if tt.rule != "" {
-				s.host.run(t, "nft", "table inet nat { chain post { type nat hook postrouting priority 100; "+tt.rule+"; }; }")
+				s.host.Run(t, "nft", "table inet nat { chain post { type nat hook postrouting priority 100; "+tt.rule+"; }; }")
 			}
 			check := func(sv *service, ingress loopback.Ingress) {
 				t.Helper()
@@ -700,7 +695,7 @@ func TestIngressServesLocalClients(t *testing.T) {
 						assert.NoError(t, b.Err, "%v", b)
 						var got string
 						var err error
-						s.host.do(func() { got, err = call(network, tt.from[at], b.Addr.String(), "local", timeout) })
+						s.host.Do(func() { got, err = call(network, tt.from[at], b.Addr.String(), "local", timeout) })
 						if tt.foreign || at == "::1" && tt.from[at] == "fd00::1" && b.Ingress == loopback.IngressDevice { // see IngressDevice
 							assert.Error(t, err, "%v %v", ingress, b)
 							assert.Empty(t, got)
@@ -741,7 +736,7 @@ func TestIngressServesLocalClients(t *testing.T) {
 // TestIngressRoutingChanges lets the wire in after Listen, which must not
 // matter: nothing that was found out at Listen is relied on.
 func TestIngressRoutingChanges(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	for _, ingress := range []loopback.Ingress{
@@ -753,7 +748,7 @@ func TestIngressRoutingChanges(t *testing.T) {
 			sv, err := s.serve(t, ingress)
 			require.NoError(t, err)
 			defer sv.close()
-			s.host.routeLocalnet(t, "all")
+			routeLocalnet(t, s.host, "all")
 			for _, network := range []string{"tcp", "udp"} {
 				a := attack{network, "10.0.0.2", "127.0.0.1", "127.0.0.1", anyOnly}
 				want := a.reaches.through(ingress)
@@ -767,11 +762,11 @@ func TestIngressRoutingChanges(t *testing.T) {
 // A sandbox that leaves nothing but internet sockets, as that of a service often
 // does, does not cost a rung.
 func TestIngressInternetSocketsOnly(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "name", "loop") // not to be guessed
-	run(t, "ip", "link", "set", "loop", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "name", "loop") // not to be guessed
+	netnstest.Run(t, "ip", "link", "set", "loop", "up")
 	for _, family := range []uint32{unix.AF_UNIX, unix.AF_NETLINK, unix.AF_INET} {
 		filterSyscall(t, unix.SYS_SOCKET, 0, family, unix.EAFNOSUPPORT)
 		for name, listen := range listenFuncs {
@@ -787,10 +782,10 @@ func TestIngressInternetSocketsOnly(t *testing.T) {
 // TestIngressFallback takes from the kernel what the rungs need, one after the
 // other: an older one, or a sandbox.
 func TestIngressFallback(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	rungs := []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny}
 	want := func(lacking int) {
 		t.Helper()

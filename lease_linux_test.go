@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 	"example.com/loopback/internal/sockctl"
 )
 
@@ -132,10 +133,10 @@ func TestAcquireNeedsNoPrivilege(t *testing.T) {
 }
 
 func TestAcquireWithoutDescriptorsLeavesNothingOpen(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	withSpare(t, 10, func() {
 		before := descriptors(t)
 		l, err := loopback.Acquire(t.Context(), 20)
@@ -160,11 +161,11 @@ func wantFew(t *testing.T, n int, texts ...string) {
 }
 
 func TestAcquireSaysWhyThereAreFew(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	wantFew(t, 1, "0 to be had", "carry no connection") // lo is down
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 
 	foreign, err := net.Listen("tcp", "127.9.9.9:"+strconv.Itoa(loopback.GuardPort))
 	require.NoError(t, err)
@@ -180,12 +181,12 @@ func TestAcquireSaysWhyThereAreFew(t *testing.T) {
 		ln.Close()
 	}
 
-	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-	run(t, "ip", "addr", "add", "127.0.0.1/32", "dev", "lo") // as on macOS
+	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "127.0.0.1/32", "dev", "lo") // as on macOS
 	wantFew(t, 1, "0 to be had", "not configured on this machine (bind: cannot assign requested address)")
-	run(t, "ip", "addr", "add", "127.1.2.3/32", "dev", "lo")
-	run(t, "ip", "addr", "add", "127.200.2.3/32", "dev", "lo")
-	run(t, "ip", "addr", "add", "127.3.0.255/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "127.1.2.3/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "127.200.2.3/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "127.3.0.255/32", "dev", "lo")
 	l, err = loopback.Acquire(t.Context(), 2)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []netip.Addr{netip.MustParseAddr("127.1.2.3"), netip.MustParseAddr("127.200.2.3")}, l.Addrs())
@@ -193,8 +194,8 @@ func TestAcquireSaysWhyThereAreFew(t *testing.T) {
 	l.Close()
 	wantFew(t, 3, "2 to be had", "not configured")
 
-	needNFT(t)
-	run(t, "nft", "table inet block { chain in { type filter hook input priority 0; ip daddr 127.1.2.3 drop; }; }")
+	netnstest.NeedNFT(t)
+	netnstest.Run(t, "nft", "table inet block { chain in { type filter hook input priority 0; ip daddr 127.1.2.3 drop; }; }")
 	l, err = loopback.Acquire(t.Context(), 1)
 	require.NoError(t, err)
 	assert.Equal(t, []netip.Addr{netip.MustParseAddr("127.200.2.3")}, l.Addrs(), "not the one that does not work")

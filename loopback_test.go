@@ -12,9 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 func TestAddresses(t *testing.T) {

@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // A datagram read and answered allocates nothing.
@@ -43,10 +45,10 @@ func TestPacketAllocs(t *testing.T) {
 // Datagrams of strangers that routing lets in are dropped and reported, and
 // keep neither the deadline nor Close from ending a read.
 func TestPacketRefused(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	strangers := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 
 	for _, ingress := range []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote} {

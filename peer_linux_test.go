@@ -149,7 +149,7 @@ func TestPeerUIDOfAnotherUser(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	const bob, alice = 1234, 1235
 	for _, addr := range []string{"127.0.0.1:0", "127.9.9.9:0", "[::1]:0", "[::]:0"} { // with the last, a mapped client
 		t.Run(addr, func(t *testing.T) {
@@ -274,17 +274,17 @@ func TestPeerUIDOfAnotherUser(t *testing.T) {
 
 // A user without an id in this user namespace, and a neighbour, are nobody.
 func TestPeerUIDIsUnknownOfStrangers(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	n := newNeighbour(t)
-	n.veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
 	ln, err := net.Listen("tcp", "192.0.2.10:0")
 	require.NoError(t, err)
 	defer ln.Close()
 	var theirs net.Conn
-	n.do(func() { theirs, err = net.Dial("tcp", ln.Addr().String()) })
+	n.Do(func() { theirs, err = net.Dial("tcp", ln.Addr().String()) })
 	require.NoError(t, err)
 	defer theirs.Close()
 	c, err := ln.Accept()
@@ -319,7 +319,7 @@ func TestPeerUIDIsUnknownOfUsersWithoutID(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ln.Close()
@@ -357,7 +357,7 @@ func TestPeerUIDNeverTakesTheDeadForRoot(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	rounds := 300
 	if testing.Short() {
 		rounds = 30

@@ -47,8 +47,8 @@ func listen(t *testing.T, network, addr string) {
 // filter adds a rule to the input of the test's namespace.
 func filter(t *testing.T, rule string) {
 	t.Helper()
-	needNFT(t)
-	run(t, "nft", "table inet t { chain in { type filter hook input priority 0; "+rule+"; }; }")
+	netnstest.NeedNFT(t)
+	netnstest.Run(t, "nft", "table inet t { chain in { type filter hook input priority 0; "+rule+"; }; }")
 	t.Cleanup(func() { exec.Command("nft", "delete table inet t").Run() })
 }
 
@@ -100,11 +100,11 @@ func findings(r *loopback.PortReport) []string {
 }
 
 func TestProbeNamespace(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	const (
 		ok6, ok4           = "::1 hosts:2 ok", "127.0.0.1 hosts:1 ok"
 		refused6, refused4 = "::1 hosts:2 connection refused", "127.0.0.1 hosts:1 connection refused"
@@ -164,7 +164,7 @@ func TestProbeNamespace(t *testing.T) {
 			verdict: "ELSEWHERE", attempts: []string{refused6, refused4}, findings: []string{"warn ELSEWHERE"},
 			text: "localhost: ELSEWHERE  nothing listens on port 3000 of 127.0.0.1 and ::1, but on 127.0.1.1:3000\n"},
 		{name: "on the address of a network", setup: func(t *testing.T) {
-			run(t, "ip", "addr", "add", "192.0.2.7/32", "dev", "lo")
+			netnstest.Run(t, "ip", "addr", "add", "192.0.2.7/32", "dev", "lo")
 			t.Cleanup(func() { exec.Command("ip", "addr", "del", "192.0.2.7/32", "dev", "lo").Run() })
 			listen(t, "tcp4", "192.0.2.7")
 			listen(t, "udp4", "127.0.0.1")
@@ -191,8 +191,8 @@ func TestProbeNamespace(t *testing.T) {
 			verdict: "CLOSED", attempts: []string{refused6, refused4}, findings: []string{"info CLOSED"},
 			text: "look for a packet filter"},
 		{name: "an address that can be bound alone", setup: func(t *testing.T) {
-			run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
-			sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
+			netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+			netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
 			t.Cleanup(func() {
 				os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("0"), 0)
 				exec.Command("ip", "addr", "add", "::1/128", "dev", "lo").Run()
@@ -210,42 +210,42 @@ func TestProbeNamespace(t *testing.T) {
 			verdict: "NO-ANSWER", attempts: []string{hung6, refused4}, findings: []string{"warn NO-ANSWER"}},
 		{name: "a firewall drops", setup: func(t *testing.T) {
 			listen(t, "tcp", "")
-			needNFT(t)
-			run(t, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in tcp dport 3000 drop")
+			netnstest.NeedNFT(t)
+			netnstest.Run(t, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in tcp dport 3000 drop")
 			t.Cleanup(func() { exec.Command("nft", "delete table inet t").Run() })
 		}, verdict: "NO-ANSWER", attempts: []string{hung6, hung4}, findings: []string{"warn NO-ANSWER"}},
 		{name: "a machine without IPv6", setup: func(t *testing.T) {
-			sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+			netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 			t.Cleanup(func() { os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0) })
 			listen(t, "tcp4", "127.0.0.1")
 		}, verdict: "OPEN", attempts: []string{"::1 hosts:2 cannot assign requested address", ok4}, findings: []string{},
 			text: "localhost: OPEN  127.0.0.1:3000 answers, and this machine has no other family\n"},
 		{name: "a machine without 127.0.0.1", setup: func(t *testing.T) {
-			run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+			netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 			t.Cleanup(func() { exec.Command("ip", "addr", "add", "127.0.0.1/8", "dev", "lo").Run() })
 			listen(t, "tcp6", "::1")
 		}, verdict: "OPEN", attempts: []string{ok6, "127.0.0.1 hosts:1 network is unreachable"}, findings: []string{},
 			text: "[::1]:3000 answers, and this machine has no other family\n"},
 		{name: "a machine without a route to ::1", setup: func(t *testing.T) {
-			run(t, "ip", "-6", "route", "del", "local", "::1", "dev", "lo", "table", "local")
+			netnstest.Run(t, "ip", "-6", "route", "del", "local", "::1", "dev", "lo", "table", "local")
 			t.Cleanup(func() { exec.Command("ip", "-6", "route", "add", "local", "::1", "dev", "lo", "table", "local").Run() })
 			listen(t, "tcp4", "127.0.0.1")
 		}, verdict: "OPEN", attempts: []string{"::1 hosts:2 network is unreachable", ok4}, findings: []string{},
 			text: "127.0.0.1:3000 answers, and this machine has no other family\n"},
 		{name: "a machine without IPv6, a name without IPv4", hosts: "::1 localhost\n", setup: func(t *testing.T) {
-			sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+			netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 			t.Cleanup(func() { os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0) })
 			listen(t, "tcp4", "127.0.0.1")
 		}, verdict: "OPEN", attempts: []string{"::1 hosts:1 cannot assign requested address", "127.0.0.1  ok"}, findings: []string{"warn HOSTS-FILE"},
 			text: "/etc/hosts makes localhost ::1, and clients that ask the resolver go there (hosts:1)\n  fix: put `127.0.0.1 localhost` there instead\n"},
 		{name: "a machine without IPv6, and IPv4 hangs", setup: func(t *testing.T) {
-			sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+			netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 			t.Cleanup(func() { os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0) })
 			hang(t, "127.0.0.1")
 		}, verdict: "NO-ANSWER", findings: []string{"warn NO-ANSWER"},
 			text: "127.0.0.1  hosts:1  no answer   <- Go's Dial and Node 17+ try this first\n"},
 		{name: "a machine without addresses", setup: func(t *testing.T) {
-			run(t, "ip", "addr", "flush", "dev", "lo")
+			netnstest.Run(t, "ip", "addr", "flush", "dev", "lo")
 			t.Cleanup(func() {
 				exec.Command("ip", "addr", "add", "127.0.0.1/8", "dev", "lo").Run()
 				exec.Command("ip", "addr", "add", "::1/128", "dev", "lo").Run()
@@ -253,7 +253,7 @@ func TestProbeNamespace(t *testing.T) {
 		}, verdict: "CLOSED", findings: []string{"info CLOSED"},
 			text: "fix: see what is wrong with loopback itself"},
 		{name: "loopback down", setup: func(t *testing.T) {
-			run(t, "ip", "link", "set", "lo", "down")
+			netnstest.Run(t, "ip", "link", "set", "lo", "down")
 			t.Cleanup(func() { exec.Command("ip", "link", "set", "lo", "up").Run() })
 		}, verdict: "NO-ANSWER", findings: []string{"warn NO-ANSWER", "error UNREACHABLE"}, text: "fix: ip link set dev lo up"},
 	} {
@@ -311,11 +311,11 @@ func TestProbeNamespace(t *testing.T) {
 
 	// The kernel has no socket on this port: a filter sends its connections elsewhere.
 	t.Run("a redirected port", func(t *testing.T) {
-		needNFT(t)
+		netnstest.NeedNFT(t)
 		ln, err := net.Listen("tcp4", "127.0.0.1:5000")
 		require.NoError(t, err)
 		defer ln.Close()
-		run(t, "nft", "table ip n { chain out { type nat hook output priority -100; tcp dport 4000 redirect to :5000; }; }")
+		netnstest.Run(t, "nft", "table ip n { chain out { type nat hook output priority -100; tcp dport 4000 redirect to :5000; }; }")
 		defer exec.Command("nft", "delete table ip n").Run()
 		r, err := loopback.Probe(t.Context(), 4000)
 		require.NoError(t, err)
@@ -404,7 +404,7 @@ func TestProbeTwoOwners(t *testing.T) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	for _, tt := range []struct {
 		name     string
 		uid6     uint32
@@ -454,11 +454,11 @@ func TestProbeTwoOwners(t *testing.T) {
 
 // Who has the sockets decides, and not how many processes there are.
 func TestProbeCountsPrograms(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skipf("needs python3, to fork: %v", err)
@@ -606,7 +606,7 @@ func TestProbeServers(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	for _, dir := range []string{"/run", "/var/log"} {
 		require.NoError(t, unix.Mount("tmp", dir, "tmpfs", 0, "mode=1777"))
 	}
@@ -684,7 +684,7 @@ func TestProbeServers(t *testing.T) {
 		out, err := exec.Command("mariadb", "-h", "localhost", "-u", "root", "--socket=/run/none", "-e", "select 1").CombinedOutput()
 		require.Error(t, err)
 		assert.Contains(t, string(out), "/run/none")
-		run(t, "mariadb", "-h", "127.0.0.1", "-u", "root", "-e", "select 1")
+		netnstest.Run(t, "mariadb", "-h", "127.0.0.1", "-u", "root", "-e", "select 1")
 	})
 	t.Run("nginx", func(t *testing.T) {
 		if _, err := os.Stat("/etc/nginx/sites-enabled/default"); err != nil {

@@ -13,16 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // A stranger who comes to the socket of a proof before its own client, and who
 // would be refused, says nothing about the rung.
 func TestProofPassesStrangersBy(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
 	stranger := net.IPv4(203, 0, 113, 5)
 
 	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -46,10 +47,10 @@ func TestProofPassesStrangersBy(t *testing.T) {
 
 // A proof does not depend on the kind of TCP that this process dials with.
 func TestProofOfMultipathListener(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	t.Setenv("GODEBUG", "multipathtcp=1")
 	for _, addr := range both {
 		given, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
@@ -65,11 +66,11 @@ func TestProofOfMultipathListener(t *testing.T) {
 // A proof that was late, as on a machine that stood still meanwhile, is made
 // again: it says nothing about the rung.
 func TestProofIsLate(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	needNFT(t)
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NeedNFT(t)
 	for name, listen := range listenFuncs {
 		for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote} {
 			// The first packet is dropped: TCP sends another after a second.
@@ -77,7 +78,7 @@ func TestProofIsLate(t *testing.T) {
 				t.Skipf("needs quotas of nf_tables: %v %s", err, out)
 			}
 			c, err := listen(&loopback.ListenConfig{Ingress: ingress}, t.Context(), "4", ":0")
-			run(t, "nft", "delete table inet late")
+			netnstest.Run(t, "nft", "delete table inet late")
 			require.NoError(t, err, "%s %v", name, ingress)
 			if ingress == loopback.IngressAuto {
 				ingress = loopback.IngressDevice
@@ -92,10 +93,10 @@ func TestProofIsLate(t *testing.T) {
 // A sandbox that forbids the port of a proof does not make the rung an
 // unsupported one: what is allowed is had, and the rest is what it forbids.
 func TestProofInSandbox(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	given, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	filterSyscall(t, unix.SYS_BIND, 2, unix.SizeofSockaddrInet4, unix.EACCES)
@@ -117,10 +118,10 @@ func TestProofInSandbox(t *testing.T) {
 // A sandbox that forbids a family says so: it is neither missing, as another
 // may have its port, nor is a rung unsupported.
 func TestProofWithoutFamily(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	filterSyscall(t, unix.SYS_SOCKET, 0, unix.AF_INET6, unix.EPERM)
 	for name, listen := range listenFuncs {
 		_, err := listen(new(loopback.ListenConfig), t.Context(), "", ":"+servicePort)
@@ -132,14 +133,14 @@ func TestProofWithoutFamily(t *testing.T) {
 // A client that routing gives a link-local address is known by it, though the
 // accepting end has it with a zone: it gets through, and is refused.
 func TestProofFromLinkLocal(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := newStage(t)
-	s.host.run(t, "ip", "addr", "add", "fe80::5/64", "dev", "wire", "nodad")
-	s.host.run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local")
-	s.host.run(t, "ip", "-6", "route", "del", "local", "::1", "dev", "lo", "table", "local")
-	s.host.do(func() {
+	s.host.Run(t, "ip", "addr", "add", "fe80::5/64", "dev", "wire", "nodad")
+	s.host.Run(t, "ip", "-6", "route", "add", "local", "::1", "dev", "wire", "table", "local")
+	s.host.Run(t, "ip", "-6", "route", "del", "local", "::1", "dev", "lo", "table", "local")
+	s.host.Do(func() {
 		ln, err := net.Listen("tcp", "[::1]:0")
 		if !assert.NoError(t, err) {
 			return
@@ -156,14 +157,14 @@ func TestProofFromLinkLocal(t *testing.T) {
 // That a rung refuses local datagrams is found out at once, and not when the
 // time of the proof is up: 500 ms.
 func TestProofRefusedAtOnce(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := newStage(t)
-	s.host.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-	s.host.run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
+	s.host.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	s.host.Run(t, "ip", "addr", "add", "127.0.0.1/8", "dev", "wire")
 	best := time.Hour
-	s.host.do(func() {
+	s.host.Do(func() {
 		for range 10 { // on a busy machine it may take as long now and then
 			start := time.Now()
 			c, err := loopback.ListenPacket("udp", "127.0.0.1:0")
@@ -182,7 +183,7 @@ func TestProofRefusedAtOnce(t *testing.T) {
 // Why the stronger rungs are not in force is said also where the one that is
 // cannot be proved.
 func TestProofKeepsReasons(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	for _, option := range []uint32{unix.SO_BINDTODEVICE, unix.IP_PKTINFO} {
@@ -209,10 +210,10 @@ func TestProofKeepsReasons(t *testing.T) {
 
 // A rung that fails its proof is not taken, whatever system error it was.
 func TestAdoptUnproved(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	given, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer given.Close()
@@ -225,10 +226,10 @@ func TestAdoptUnproved(t *testing.T) {
 // What a proof sends cannot be foreseen: another process that sends the same to
 // every port would be taken for it.
 func TestProofsSendDifferentTexts(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_IP)))
 	require.NoError(t, err)
 	defer unix.Close(fd)

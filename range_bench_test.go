@@ -4,8 +4,9 @@ import (
 	"net/netip"
 	"testing"
 
-	"example.com/loopback"
 	"go4.org/netipx"
+
+	"example.com/loopback"
 )
 
 // Addrs beside the ways to walk 127.0.0.0/8 without it. One iteration is the

@@ -11,10 +11,11 @@ import (
 	"sync"
 	"testing"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go4.org/netipx"
+
+	"example.com/loopback"
 )
 
 func TestRangeConstants(t *testing.T) {

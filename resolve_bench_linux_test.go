@@ -17,10 +17,12 @@ import (
 	"testing"
 	"unsafe"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // lookupNetIP has the signature of both twins.
@@ -73,7 +75,7 @@ func TestBenchChild(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(text), &c))
 	require.NoError(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	startEtc(t, c.Hosts)
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	r := testing.Benchmark(func(b *testing.B) { benchLookup(b, c.Callers, lookups[c.Lookup]) })
 	data, err := json.Marshal([]float64{float64(r.T.Nanoseconds()) / float64(r.N), float64(r.AllocsPerOp())})
 	require.NoError(t, err)

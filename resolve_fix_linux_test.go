@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // worksFor returns which clients of name reach a server on the loopback addresses
@@ -51,7 +52,7 @@ func worksFor(t *testing.T, name string) []string {
 // the C library or without, until all is well or nothing is advised. What worked
 // before works after, and each fix changes something.
 func TestResolveFixesMend(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "")
@@ -103,11 +104,11 @@ func pick[T any](random *rand.Rand, of ...T) T { return of[random.IntN(len(of))]
 func resetLoopback(t *testing.T) {
 	t.Helper()
 	for _, conf := range []string{"ipv4/ip_nonlocal_bind", "ipv6/ip_nonlocal_bind", "ipv6/conf/all/disable_ipv6", "ipv6/conf/lo/disable_ipv6"} {
-		sysctl(t, "net/"+conf, "0")
+		netnstest.Sysctl(t, "net/"+conf, "0")
 	}
-	run(t, "ip", "link", "set", "lo", "mtu", "65536", "up")
-	run(t, "ip", "addr", "replace", "127.0.0.1/8", "dev", "lo")
-	run(t, "ip", "addr", "replace", "::1/128", "dev", "lo")
+	netnstest.Run(t, "ip", "link", "set", "lo", "mtu", "65536", "up")
+	netnstest.Run(t, "ip", "addr", "replace", "127.0.0.1/8", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "replace", "::1/128", "dev", "lo")
 	settle(t)
 }
 
@@ -115,7 +116,7 @@ func resetLoopback(t *testing.T) {
 // bound before.
 func settle(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool { return run(t, "ip", "-6", "addr", "show", "dev", "lo", "tentative") == "" }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return netnstest.Run(t, "ip", "-6", "addr", "show", "dev", "lo", "tentative") == "" }, patience, time.Millisecond)
 }
 
 // breakMachine puts the machine in a state and returns its description.
@@ -127,24 +128,24 @@ func breakMachine(t *testing.T, random *rand.Rand) string {
 		switch random.IntN(5) {
 		case 0:
 			did("lo down")
-			run(t, "ip", "link", "set", "lo", "down")
+			netnstest.Run(t, "ip", "link", "set", "lo", "down")
 		case 1:
 			did("no ::1")
-			run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+			netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
 		case 2:
 			did("no 127.0.0.1")
-			run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+			netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 		case 3:
 			did("disable_ipv6")
-			sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+			netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 		case 4:
 			did("MTU 1000")
-			run(t, "ip", "link", "set", "lo", "mtu", "1000")
+			netnstest.Run(t, "ip", "link", "set", "lo", "mtu", "1000")
 		}
 		if random.IntN(2) == 0 {
 			did("ip_nonlocal_bind")
-			sysctl(t, "net/ipv4/ip_nonlocal_bind", "1")
-			sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
+			netnstest.Sysctl(t, "net/ipv4/ip_nonlocal_bind", "1")
+			netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
 		}
 	}
 	conf := pick(random, "hosts: files\n", "hosts: files\n", "hosts: dns\n", "hosts: dns files\n", "hosts: mdns4_minimal [NOTFOUND=return] files dns\n", "")
@@ -183,7 +184,7 @@ var (
 func follow(t *testing.T, fix string) {
 	t.Helper()
 	if regexp.MustCompile(`^(ip|sysctl|modprobe) `).MatchString(fix) {
-		run(t, "sh", "-c", fix)
+		netnstest.Run(t, "sh", "-c", fix)
 		settle(t)
 		return
 	}

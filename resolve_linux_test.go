@@ -27,10 +27,12 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // ownEtc puts an empty /etc in place of the machine's. Call it in a namespace.
@@ -173,10 +175,10 @@ func resolveAfresh(t *testing.T, resolver, name string) *seen {
 
 // A process that may open no more files is told so, and nothing of the machine.
 func TestResolveBlamesTheLimitsOfTheProcess(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	withSpare(t, 0, func() {
 		res, err := loopback.Resolve(t.Context(), "::1") // without a look into the hosts file
 		require.NoError(t, err)
@@ -253,10 +255,10 @@ const (
 )
 
 func TestResolveSaysWhatPackageNetDoes(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	ownEtc(t)
 	writeEtc(t, "host.conf", "multi on\n") // as on Debian; without it glibc takes one line only
 	dns := newNameServer(t, "127.0.0.53:53")
@@ -478,8 +480,8 @@ func TestResolveSaysWhatPackageNetDoes(t *testing.T) {
 					needGlibc(t)
 				}
 				if strings.Contains(tt.name, "own address") {
-					run(t, "ip", "addr", "add", "198.51.100.7/32", "dev", "lo")
-					defer run(t, "ip", "addr", "del", "198.51.100.7/32", "dev", "lo")
+					netnstest.Run(t, "ip", "addr", "add", "198.51.100.7/32", "dev", "lo")
+					defer netnstest.Run(t, "ip", "addr", "del", "198.51.100.7/32", "dev", "lo")
 				}
 				dns.set(tt.zone)
 				writeEtc(t, "hosts", tt.hosts)
@@ -519,12 +521,12 @@ func startEtc(t *testing.T, hosts string) {
 }
 
 func TestResolveWithoutAFamily(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "up")
-	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 	for _, resolver := range []string{"go", "cgo"} {
 		s := resolveAfresh(t, resolver, "localhost")
 		assert.Equal(t, "NO-IPV6", s.Resolution.Verdict)
@@ -553,8 +555,8 @@ func TestResolveWithoutAFamily(t *testing.T) {
 	assert.Empty(t, s.Listened)
 
 	writeEtc(t, "hosts", hostsBoth)
-	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "0")
-	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "0")
+	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 	s = resolveAfresh(t, "go", "localhost")
 	assert.Equal(t, []string{"warn NO-IPV4 hosts:1"}, s.findings())
 	assert.ElementsMatch(t, []string{"127.0.0.1 hosts:1 EADDRNOTAVAIL -", "::1 hosts:2 ok ok"}, s.answers())
@@ -565,16 +567,16 @@ func TestResolveWithoutAFamily(t *testing.T) {
 
 // What mends ::1 depends on what is wrong with it.
 func TestResolveFixGivesIPv6Back(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "name", "loop7")
-	run(t, "ip", "link", "set", "loop7", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "name", "loop7")
+	netnstest.Run(t, "ip", "link", "set", "loop7", "up")
 	for _, breakIt := range []func(){
-		func() { run(t, "ip", "addr", "del", "::1/128", "dev", "loop7") },
-		func() { sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1") },
-		func() { run(t, "ip", "link", "set", "loop7", "mtu", "1000") },
+		func() { netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "loop7") },
+		func() { netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1") },
+		func() { netnstest.Run(t, "ip", "link", "set", "loop7", "mtu", "1000") },
 	} {
 		breakIt()
 		res, err := loopback.Resolve(t.Context(), "localhost")
@@ -591,11 +593,11 @@ func TestResolveFixGivesIPv6Back(t *testing.T) {
 // Without "multi on" in host.conf, the GNU C library reads one line of a name.
 func TestResolveBlamesHostConf(t *testing.T) {
 	needGlibc(t)
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	writeEtc(t, "host.conf", "")
 	s := resolveAfresh(t, "cgo", "localhost")
 	assert.Equal(t, []string{"warn IPv4-ONLY hosts:1"}, s.findings())
@@ -604,11 +606,11 @@ func TestResolveBlamesHostConf(t *testing.T) {
 
 // What the hosts file has by now need not be put there.
 func TestResolveAdvisesNothingThatIsThere(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "127.0.0.1 other\n")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	r := loopback.Resolver{Net: &net.Resolver{PreferGo: true}}
 	for _, fix := range []string{"put `127.0.0.1 localhost` and `::1 localhost` into /etc/hosts", ""} {
 		res, err := r.Resolve(t.Context(), "localhost")
@@ -622,11 +624,11 @@ func TestResolveAdvisesNothingThatIsThere(t *testing.T) {
 // The C library reads on behind a line that stops package net.
 func TestResolveSeesWhatOnlyTheCLibraryReads(t *testing.T) {
 	needGlibc(t)
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "127.0.0.1 x #"+strings.Repeat("y", 70<<10)+"\n192.0.2.2 localhost\n")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	s := resolveAfresh(t, "cgo", "localhost")
 	assert.Equal(t, []string{"error NOT-LOOPBACK hosts:2", "warn HOSTS-FILE hosts:2"}, s.findings())
 	assert.Contains(t, s.Text, "fix: take localhost out of line 2 of /etc/hosts; break up line 1 of /etc/hosts; put `127.0.0.1 localhost` and `::1 localhost` into")
@@ -634,13 +636,13 @@ func TestResolveSeesWhatOnlyTheCLibraryReads(t *testing.T) {
 
 // The server that is named is the one that answered, not the first.
 func TestResolveNamesTheServerThatAnswered(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "")
 	writeEtc(t, "nsswitch.conf", nsswitch)
 	writeEtc(t, "resolv.conf", "nameserver 127.0.0.54\nnameserver 127.0.0.53\n")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	newNameServer(t, "127.0.0.53:53").set(map[string]string{"localhost": "127.0.0.1 ::1"})
 	s := resolveAfresh(t, "go", "localhost")
 	assert.Equal(t, "FROM-DNS", s.Resolution.Verdict)
@@ -648,7 +650,7 @@ func TestResolveNamesTheServerThatAnswered(t *testing.T) {
 }
 
 func TestResolveNamesTheInterfaceThatIsDown(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
@@ -678,20 +680,20 @@ func TestResolveNamesTheInterfaceThatIsDown(t *testing.T) {
 	assert.Contains(t, resolveAfresh(t, "go", "localhost").Text, "`127.0.0.1 localhost` and `::1 localhost`", "it had ::1 if it were up")
 	writeEtc(t, "hosts", hostsBoth)
 
-	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "ip", "link", "set", "lo", "down")
-	run(t, "ip", "link", "set", "lo", "name", "loop")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "down")
+	netnstest.Run(t, "ip", "link", "set", "lo", "name", "loop")
 	s := resolveAfresh(t, "go", "localhost")
 	assert.Equal(t, "UNREACHABLE", s.Resolution.Verdict)
 	assert.Contains(t, s.Text, "fix: ip link set dev loop up")
 }
 
 func TestResolveIsBoundedWithAnyHostsFile(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	const hosts = "/etc/hosts"
 	for _, tt := range []struct {
 		name    string
@@ -750,11 +752,11 @@ func TestResolveIsBoundedWithAnyHostsFile(t *testing.T) {
 // A hosts file that only others may read: root reads it all the same, so this
 // is a user who has no right.
 func TestResolveSaysThatItMayNotRead(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	require.NoError(t, os.Chmod("/etc/hosts", 0))
 	// Without CAP_DAC_OVERRIDE, root is like any other user: a child of this
 	// thread.
@@ -771,11 +773,11 @@ func TestResolveSaysThatItMayNotRead(t *testing.T) {
 // The client of a program that dials through LookupNetIP reaches a name that
 // no resolver of this machine knows.
 func TestLookupNetIPServesAnHTTPClient(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Host) })}
@@ -817,13 +819,13 @@ func TestLookupNetIPServesAnHTTPClient(t *testing.T) {
 
 // A connection that hangs until the context ends is no sign that all is well.
 func TestResolveEndsWithContextWhileConnecting(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "up")
-	needNFT(t)
-	run(t, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in iif lo drop")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NeedNFT(t)
+	netnstest.Run(t, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in iif lo drop")
 	ctx, cancel := context.WithCancel(t.Context())
 	var canceling sync.WaitGroup
 	canceling.Go(func() { // once it connects
@@ -847,13 +849,13 @@ func TestResolveEndsWithContextWhileConnecting(t *testing.T) {
 
 // What is asked of a server that is silent ends with the context.
 func TestResolveEndsWithContext(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "")
 	writeEtc(t, "nsswitch.conf", nsswitch)
 	writeEtc(t, "resolv.conf", "nameserver 127.0.0.53\n")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	newNameServer(t, "127.0.0.53:53").set(map[string]string{"localhost": "", "db.internal": ""})
 
 	for _, end := range []func(context.Context) (context.Context, context.CancelFunc){
@@ -889,13 +891,13 @@ func TestResolveEndsWithContext(t *testing.T) {
 // A name is not said to lack an address that the machine lets a socket bind, but
 // does not have.
 func TestResolveMissesNoAddressThatIsOnlyBindable(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "127.0.0.1 localhost\n")
-	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
-	sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
 	s := resolveAfresh(t, "go", "localhost")
 	assert.Equal(t, "OK", s.Resolution.Verdict)
 	assert.Empty(t, s.findings())
@@ -910,11 +912,11 @@ func TestResolveMissesNoAddressThatIsOnlyBindable(t *testing.T) {
 	writeEtc(t, "hosts", "")
 	assert.Contains(t, resolveAfresh(t, "go", "localhost").Text, "fix: put `127.0.0.1 localhost` into /etc/hosts\n", "and not what would not work")
 
-	sysctl(t, "net/ipv6/ip_nonlocal_bind", "0")
-	run(t, "ip", "addr", "add", "::1/128", "dev", "lo")
+	netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", "0")
+	netnstest.Run(t, "ip", "addr", "add", "::1/128", "dev", "lo")
 	settle(t)
-	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-	sysctl(t, "net/ipv4/ip_nonlocal_bind", "1")
+	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	netnstest.Sysctl(t, "net/ipv4/ip_nonlocal_bind", "1")
 	writeEtc(t, "hosts", hostsBoth)
 	s = resolveAfresh(t, "go", "localhost")
 	assert.Equal(t, []string{"warn NO-IPV4 hosts:1"}, s.findings())
@@ -923,13 +925,13 @@ func TestResolveMissesNoAddressThatIsOnlyBindable(t *testing.T) {
 
 // What Dial and Listen make of zones, and who is behind one.
 func TestResolveZones(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "")
-	run(t, "ip", "link", "set", "lo", "up")
-	newNeighbour(t).veth(t, "wire", "192.0.2.1/24", "theirs", "192.0.2.2/24")
-	run(t, "ip", "addr", "add", "fe80::1/64", "dev", "wire", "nodad")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NewNeighbour(t).Veth(t, "wire", "192.0.2.1/24", "theirs", "192.0.2.2/24")
+	netnstest.Run(t, "ip", "addr", "add", "fe80::1/64", "dev", "wire", "nodad")
 	for _, tt := range []struct {
 		hosts, dial, listen string
 		findings            []string
@@ -961,11 +963,11 @@ func wireIndex(t *testing.T) string {
 
 // A connection that nothing answers is given up after a second.
 func TestResolveConnectsForASecond(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, hostsBoth)
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	blockLo(t)
 	start := time.Now()
 	res, err := loopback.Resolve(t.Context(), "127.0.0.1")
@@ -979,13 +981,13 @@ func TestResolveConnectsForASecond(t *testing.T) {
 
 // Where systemd-resolved listens, what comes from its address is its own answer.
 func TestResolveKnowsTheStubOfSystemd(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	startEtc(t, "")
 	writeEtc(t, "nsswitch.conf", nsswitch)
 	writeEtc(t, "resolv.conf", "nameserver 127.0.0.53\n")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	newNameServer(t, "127.0.0.53:53").set(map[string]string{"localhost": "127.0.0.1 ::1", "app.localhost": "192.0.2.66"})
 	require.NoError(t, unix.Mount("run", "/run", "tmpfs", 0, ""))
 	assert.Equal(t, []string{"error FROM-DNS resolver"}, resolveAfresh(t, "go", "localhost").findings())
@@ -1003,13 +1005,13 @@ func TestResolveKnowsTheStubOfSystemd(t *testing.T) {
 
 // No nsswitch.conf is as good as one that names files first.
 func TestResolveWithoutNsswitch(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	ownEtc(t)
 	writeEtc(t, "host.conf", "multi on\n")
 	writeEtc(t, "hosts", "127.0.0.1 localhost\n")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	s := resolveAfresh(t, "go", "localhost")
 	assert.Contains(t, s.Text, "fix: put `::1 localhost` into /etc/hosts\n")
 }

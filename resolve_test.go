@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 func parseAddrs(text string) []netip.Addr {

@@ -43,7 +43,7 @@ func TestSameUserAdmitsNoOtherUser(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	const bob, alice = 1234, 1235
 	for _, tt := range []struct {
 		name   string
@@ -109,7 +109,7 @@ func TestSameUserRefusesTheGone(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	var refused rejections
 	lc := loopback.ListenConfig{SameUser: true, OnReject: refused.add}
 	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -160,7 +160,7 @@ func TestSameUserFailsWhereUsersAreNotTold(t *testing.T) {
 }
 
 func TestSameUserFailsWithLoopbackDown(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	before := descriptors(t)
@@ -208,14 +208,14 @@ func TestSameUserFailsWithoutAnID(t *testing.T) {
 }
 
 func TestSameUserOfAnotherNamespaceCannotBeAdopted(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	n := newNeighbour(t)
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	n := netnstest.NewNeighbour(t)
 	var theirs net.Listener
 	var err error
-	n.do(func() { theirs, err = net.Listen("tcp", "127.0.0.1:0") })
+	n.Do(func() { theirs, err = net.Listen("tcp", "127.0.0.1:0") })
 	require.NoError(t, err)
 	defer theirs.Close()
 	_, err = (&loopback.ListenConfig{SameUser: true}).Adopt(theirs)

@@ -13,10 +13,12 @@ import (
 	"time"
 	"unsafe"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // A socketSpec is a socket that was not made by package net.
@@ -174,14 +176,14 @@ func forSockets(t *testing.T) *stage {
 	t.Helper()
 	s := newStage(t)
 	s.aim(t)
-	s.host.routeLocalnet(t, "all")
+	routeLocalnet(t, s.host, "all")
 	return s
 }
 
 // Every socket is judged in the test's own namespace too, where it is a
 // foreign one: whose loopback it is does not matter.
 func TestVerifySockets(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -190,7 +192,7 @@ func TestVerifySockets(t *testing.T) {
 			var f *os.File
 			var there error
 			var before, after map[string]string
-			s.host.do(func() {
+			s.host.Do(func() {
 				fd, err := tt.spec.open()
 				if there = err; err != nil {
 					return
@@ -227,7 +229,7 @@ func TestVerifySockets(t *testing.T) {
 }
 
 func TestVerifyOthers(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	s := forSockets(t)
@@ -235,10 +237,10 @@ func TestVerifyOthers(t *testing.T) {
 		var inside, outside net.Conn
 		var ln net.Listener
 		var err error
-		s.host.do(func() { ln, err = net.Listen("tcp4", "127.0.0.1:"+servicePort) })
+		s.host.Do(func() { ln, err = net.Listen("tcp4", "127.0.0.1:"+servicePort) })
 		require.NoError(t, err)
 		defer ln.Close()
-		s.outside.do(func() { outside, err = net.DialTimeout("tcp4", "127.0.0.1:"+servicePort, 5*time.Second) })
+		s.outside.Do(func() { outside, err = net.DialTimeout("tcp4", "127.0.0.1:"+servicePort, 5*time.Second) })
 		require.NoError(t, err)
 		defer outside.Close()
 		inside, err = ln.Accept()
@@ -257,7 +259,7 @@ func TestVerifyOthers(t *testing.T) {
 		var ln net.Listener
 		var c net.Conn
 		var err error
-		s.host.do(func() {
+		s.host.Do(func() {
 			if ln, err = net.Listen("tcp", "[::1]:0"); err == nil {
 				c, err = net.Dial("tcp", ln.Addr().String())
 			}
@@ -290,7 +292,7 @@ func TestVerifyOthers(t *testing.T) {
 		}
 	})
 	t.Run("closed", func(t *testing.T) {
-		run(t, "ip", "link", "set", "lo", "up")
+		netnstest.Run(t, "ip", "link", "set", "lo", "up")
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		f, err := ln.(*net.TCPListener).File()
@@ -316,10 +318,10 @@ func TestVerifyOthers(t *testing.T) {
 // Require in real calls of package net, which hands it addresses in several
 // shapes, and calls it twice where multipath TCP fails.
 func TestRequireShapes(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	dir := t.TempDir()
 	for _, tt := range []struct {
 		network, address string
@@ -376,11 +378,11 @@ func TestRequireShapes(t *testing.T) {
 // makes, has IP_TRANSPARENT; before Linux 5.0 a socket does not tell its
 // interface by index; imitations of Linux do not know some options at all.
 func TestVerifyOlderKernels(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "end")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "end")
 	multipath := socketSpec{family: v6, typ: stream, proto: mptcp, bind: "[::1]:0", listen: true}
 	want := func(why string, specs ...socketSpec) {
 		t.Helper()

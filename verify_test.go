@@ -8,9 +8,10 @@ import (
 	"runtime"
 	"testing"
 
-	"example.com/loopback"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
 )
 
 // What package net hands to Control, and what a configuration may hold.

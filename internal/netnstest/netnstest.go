@@ -225,6 +225,17 @@ func (n *Neighbour) Run(t *testing.T, name string, args ...string) {
 	mustSucceed(t, err, out, name, args)
 }
 
+// Sysctl sets a kernel parameter of the neighbour's namespace; see the function
+// Sysctl.
+func (n *Neighbour) Sysctl(t *testing.T, name, value string) {
+	t.Helper()
+	var err error
+	n.Do(func() { err = os.WriteFile("/proc/sys/"+name, []byte(value), 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Veth joins this namespace to the neighbour: device ours here, device
 // theirs there, each with its address in CIDR form, both up.
 func (n *Neighbour) Veth(t *testing.T, ours, oursCIDR, theirs, theirsCIDR string) {
