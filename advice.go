@@ -36,7 +36,7 @@ func command(linux, bsd string) string {
 	return ""
 }
 
-// usualLo returns what the loopback interface is called, if nobody renamed it.
+// usualLo returns the name that the system gives to the loopback interface.
 func usualLo() string { return cmp.Or(command("lo", ""), "lo0") }
 
 // fixDown is for a loopback interface that is down.

@@ -24,8 +24,8 @@ const (
 	VerdictOK           Verdict = "OK"            // loopback, in every family that this machine has
 	VerdictIPv4Only     Verdict = "IPv4-ONLY"     // the name has IPv4 only, the machine has both families
 	VerdictIPv6Only     Verdict = "IPv6-ONLY"     // the name has IPv6 only, the machine has both families
-	VerdictNoIPv6       Verdict = "NO-IPV6"       // the name has an IPv6 loopback address that cannot be bound here
-	VerdictNoIPv4       Verdict = "NO-IPV4"       // the name has an IPv4 loopback address that cannot be bound here
+	VerdictNoIPv6       Verdict = "NO-IPV6"       // the name has an IPv6 loopback address that this machine does not have
+	VerdictNoIPv4       Verdict = "NO-IPV4"       // the name has an IPv4 loopback address that this machine does not have
 	VerdictUnreachable  Verdict = "UNREACHABLE"   // an address can be bound but not connected to: lo is down
 	VerdictNotLoopback  Verdict = "NOT-LOOPBACK"  // the name leads to an address that is not loopback
 	VerdictFromDNS      Verdict = "FROM-DNS"      // no hosts entry for localhost: the answer came over the network
@@ -67,7 +67,7 @@ type Level uint8
 const (
 	LevelInfo  Level = iota // good to know
 	LevelWarn               // some clients fail
-	LevelError              // others get in, or localhost cannot be used
+	LevelError              // other machines or users get in, or localhost cannot be used
 )
 
 var levelNames = []string{LevelInfo: "info", LevelWarn: "warn", LevelError: "error"}

@@ -217,3 +217,25 @@ func TestHouseSecurityClaimsHaveTests(t *testing.T) {
 		assert.Contains(t, all.String(), "func "+m[1]+"(", "SECURITY.md")
 	}
 }
+
+// The map of the package doc leads to every function of the root and to each
+// package beside it.
+func TestHousePackageDocNamesEveryFunction(t *testing.T) {
+	fset := token.NewFileSet()
+	var doc string
+	var functions []string
+	for _, name := range rootFiles(t) {
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+		require.NoError(t, err)
+		doc += f.Doc.Text()
+		for _, decl := range f.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.IsExported() {
+				functions = append(functions, fn.Name.Name)
+			}
+		}
+	}
+	require.Greater(t, len(functions), 20)
+	for _, name := range append(functions, module+"/loopbackhttp", module+"/loopbacktest") {
+		assert.Contains(t, doc, "["+name+"]")
+	}
+}

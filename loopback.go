@@ -1,7 +1,36 @@
 // Package loopback answers what a Go program has to know about loopback: which
 // addresses and texts mean this machine, what "localhost" is here and where
-// IPv4 and IPv6 disagree about it, and how to listen so that nobody outside
-// can connect.
+// IPv4 and IPv6 disagree about it, and how to listen so that no other
+// machine can connect.
+//
+// # What this package is for
+//
+//   - Is an address, a text or a Host header loopback? [Is], [IsNetAddr],
+//     [IsHost], [IsName], [IsHostHeader]; [KindOf] tells in which way.
+//   - Where does a connection to a text lead, and who reads it differently?
+//     [Explain].
+//   - What is "localhost" on this machine? [Resolve]. Its addresses without a
+//     query: [LookupNetIP].
+//   - What answers on a port of localhost? [Probe].
+//   - Listen for this machine only: [Listen], [ListenPacket], and
+//     [ListenConfig] for one user, both families or inherited sockets.
+//   - Keep a listener or a dialer of package net on loopback: [Require]. Is a
+//     socket on loopback, and nowhere else? [Verify].
+//   - Connect to loopback and nothing else: [DialContext].
+//   - Keep a client off this machine (SSRF): [Forbid], [ForbidSelf]. Is an
+//     address one of this machine's own? [IsSelf].
+//   - Which user is at the other end of a connection? [PeerUID].
+//   - Which sockets of this process can other machines reach? [Exposed],
+//     [Sockets].
+//   - An address of 127.0.0.0/8 for a service: [For]. Addresses that no other
+//     process takes: [Acquire]. The whole range: [Range], [Set], [Addrs],
+//     [AddrAt], [Index], [Prefix4], [Prefix6]; the usual addresses: [IPv4],
+//     [IPv6].
+//   - What is wrong with loopback on this machine? [Diagnose].
+//   - Protect an HTTP server from DNS rebinding and from other sites: package
+//     [example.com/loopback/loopbackhttp].
+//   - Test a service, or a check, dialer or listener of one's own: package
+//     [example.com/loopback/loopbacktest].
 //
 // # Listening
 //
@@ -74,7 +103,7 @@ func IsNetAddr(addr net.Addr) bool {
 	return err == nil && Is(ip)
 }
 
-// IPv4 returns the IPv4 loopback address everybody uses, 127.0.0.1.
+// IPv4 returns the IPv4 loopback address in common use, 127.0.0.1.
 func IPv4() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
 
 // IPv6 returns the IPv6 loopback address, ::1.

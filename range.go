@@ -51,9 +51,9 @@ var set = sync.OnceValue(func() *netipx.IPSet {
 // Addrs returns an iterator over the 16,777,216 addresses of 127.0.0.0/8, from
 // 127.0.0.0 to 127.255.255.255. It may be used any number of times.
 //
-// Not all of them are good to listen on: Linux before 5.14 does not deliver to
-// 127.0.0.0, nobody can connect to 127.255.255.255, a broadcast address, and
-// macOS has only 127.0.0.1 configured.
+// Not all of them are good to listen on. Linux before 5.14 does not deliver to
+// 127.0.0.0. A connection to 127.255.255.255, a broadcast address, fails. macOS
+// has only 127.0.0.1 configured.
 func Addrs() iter.Seq[netip.Addr] {
 	return func(yield func(netip.Addr) bool) {
 		for n := range uint32(numAddrs) {
