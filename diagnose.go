@@ -12,6 +12,7 @@ import (
 
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/sockctl"
+	"example.com/loopback/internal/syserr"
 )
 
 // A broken machine drops what is sent, and does not say so.
@@ -98,14 +99,8 @@ func (r *Report) measured(m *machine, f *FamilyReport, tcp, udp round) {
 	}
 	f.TCPBy, f.TCPFrom = tcp.by, tcp.from(f.Addr)
 	f.UDPBy, f.UDPFrom = udp.by, udp.from(f.Addr)
-	for _, t := range []struct {
-		name string
-		round
-	}{{"TCP", tcp}, {"UDP", udp}} {
-		if t.seen != t.has && t.has.IsValid() && t.seen.IsValid() { // or the kernel did not tell
-			m.rewritten = append(m.rewritten, rewriting{transport: t.name, has: t.has, seen: t.seen})
-		}
-	}
+	m.compare("TCP", tcp)
+	m.compare("UDP", udp)
 	m.absent[f.Addr] = tcp.absent
 	lo := r.loopbackInterface()
 	m.loopback = lo.Name
@@ -120,7 +115,7 @@ func (r *Report) measured(m *machine, f *FamilyReport, tcp, udp round) {
 		return
 	}
 	switch {
-	case f.Cause != "" || !r.configured(f.Addr):
+	case f.Cause != "" || !r.configured(f.Addr) || f.Bind.Err != nil && !syserr.Missing(f.Bind.Err):
 	case f.Bind.Err == nil && f.Addr.Is4() && nonlocal == "": // it has its local route, or could not be bound
 		m.mend[f.Addr] = "look for the routing rule that keeps it from table local: ip rule"
 	default:
@@ -128,6 +123,14 @@ func (r *Report) measured(m *machine, f *FamilyReport, tcp, udp round) {
 	}
 	if nonlocal != "" {
 		f.Cause = then(nonlocal+"=1", f.Cause)
+	}
+}
+
+// compare notes whether a packet filter rewrote the source of a round trip. An
+// address that the kernel did not tell says nothing.
+func (m *machine) compare(name string, done round) {
+	if done.seen != done.has && done.has.IsValid() && done.seen.IsValid() {
+		m.rewritten = append(m.rewritten, rewriting{transport: name, has: done.has, seen: done.seen})
 	}
 }
 

@@ -300,8 +300,8 @@ func (f FamilyReport) detours() []string {
 func (r *Report) isDetour(w WireReport) bool { return slices.Contains(r.IPv4.detours(), w.Interface) }
 
 // detour finds that local traffic takes an interface that is not a loopback one,
-// and comes back by it. In IPv4 that needs route_localnet: without it a connect to
-// 127.0.0.1 fails with EINVAL.
+// and comes back by it. In IPv4 that needs route_localnet: without it nothing
+// connects to 127.0.0.1.
 func (r *Report) detour() (fs []Finding) {
 	for _, f := range []FamilyReport{r.IPv4, r.IPv6} {
 		if len(f.detours()) == 0 || !f.works() {
