@@ -874,8 +874,8 @@ func TestDescriptorsAreNotInherited(t *testing.T) {
 		return
 	}
 	in := faulty(t)
+	var made atomic.Int32
 	var mu sync.Mutex
-	var made int
 	var inherited []string
 	for number, flags := range map[uint32]struct {
 		name string
@@ -887,12 +887,12 @@ func TestDescriptorsAreNotInherited(t *testing.T) {
 		unix.SYS_EPOLL_CREATE1: {"epoll_create1", 0, unix.EPOLL_CLOEXEC},
 		unix.SYS_OPENAT:        {"openat", 2, unix.O_CLOEXEC},
 	} {
-		made = 0
+		made.Store(0)
 		watch := faulttest.Call{Name: flags.name, Number: number, Args: func(args [6]uint64) bool {
-			mu.Lock()
-			defer mu.Unlock()
-			made++
+			made.Add(1)
 			if args[flags.arg]&flags.flag == 0 {
+				mu.Lock()
+				defer mu.Unlock()
 				inherited = append(inherited, fmt.Sprintf("%s(%#x, %#x, %#x, %#x)", flags.name, args[0], args[1], args[2], args[3]))
 			}
 			return false
@@ -927,9 +927,11 @@ func TestDescriptorsAreNotInherited(t *testing.T) {
 			_, err = loopback.Probe(t.Context(), 9)
 			require.NoError(t, err)
 		})
-		assert.Positive(t, made, flags.name)
+		assert.Positive(t, made.Load(), flags.name)
 	}
+	mu.Lock()
 	assert.Empty(t, inherited)
+	mu.Unlock()
 
 	l, err := loopback.Acquire(t.Context(), 1) // takes syscall.ForkLock instead
 	require.NoError(t, err)

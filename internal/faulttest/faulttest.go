@@ -55,7 +55,7 @@ type Injector struct {
 // armed is a Fault in force.
 type armed struct {
 	Fault
-	seen, failed int // of the supervisor alone, until no call is under way
+	seen, failed atomic.Int32
 }
 
 // Start returns an Injector for the calls. They go by way of a supervisor for as
@@ -152,11 +152,11 @@ func (a *armed) verdict(nr uint32, args [6]uint64) unix.Errno {
 	if a == nil || nr != a.Call.Number || a.Call.Args != nil && !a.Call.Args(args) {
 		return 0
 	}
-	a.seen++
-	if a.seen < a.First || a.Last != 0 && a.seen > a.Last {
+	seen := int(a.seen.Add(1))
+	if seen < a.First || a.Last != 0 && seen > a.Last {
 		return 0
 	}
-	a.failed++
+	a.failed.Add(1)
 	return a.Errno
 }
 
@@ -168,7 +168,7 @@ func (in *Injector) During(f Fault, op func()) (failed int) {
 	defer in.armed.Store(nil)
 	op()
 	in.armed.Store(nil)
-	return a.failed
+	return int(a.failed.Load())
 }
 
 // A Plan is a series of faults.
