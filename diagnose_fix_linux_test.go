@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // A fault is a state that a machine may be in. What is done where that state
@@ -77,12 +78,12 @@ ip route add 127.0.0.1 via 169.254.73.2 dev loopback0 table 127
 // mirror makes loopback0, whose other end sends back what it gets.
 func mirror(t *testing.T) {
 	t.Helper()
-	n := newNeighbour(t)
-	n.veth(t, "loopback0", "169.254.73.1/30", "theirs", "169.254.73.3/30")
-	ours := strings.Fields(run(t, "ip", "-br", "link", "show", "loopback0"))[2]
-	run(t, "ip", "neigh", "replace", "169.254.73.2", "lladdr", ours, "dev", "loopback0", "nud", "permanent")
-	sysctl(t, "net/ipv4/conf/loopback0/accept_local", "1")
-	n.run(t, "nft", "table netdev back { chain c { type filter hook ingress device theirs priority 0; fwd to theirs; }; }")
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "loopback0", "169.254.73.1/30", "theirs", "169.254.73.3/30")
+	ours := strings.Fields(netnstest.Run(t, "ip", "-br", "link", "show", "loopback0"))[2]
+	netnstest.Run(t, "ip", "neigh", "replace", "169.254.73.2", "lladdr", ours, "dev", "loopback0", "nud", "permanent")
+	netnstest.Sysctl(t, "net/ipv4/conf/loopback0/accept_local", "1")
+	n.Run(t, "nft", "table netdev back { chain c { type filter hook ingress device theirs priority 0; fwd to theirs; }; }")
 }
 
 // localClients returns which of the ways to reach a server of one's own work.
@@ -143,7 +144,7 @@ func isCommand(fix string) bool {
 // What Diagnose advises is followed, in every state of the table and in every
 // two of them: nothing that worked stops working, and what was found is gone.
 func TestFixesBreakNothing(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	const marker = "LOOPBACK_TEST_FAULTS"
@@ -152,7 +153,7 @@ func TestFixesBreakNothing(t *testing.T) {
 		return
 	}
 	healthyMachine(t)
-	needNFT(t)
+	netnstest.NeedNFT(t)
 	inOwnNamespace := func(t *testing.T, names ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestFixesBreakNothing$")
@@ -182,10 +183,10 @@ func TestFixesBreakNothing(t *testing.T) {
 // nothing that it has not advised before.
 func followFixes(t *testing.T, names []string) {
 	t.Helper()
-	run(t, "ip", "link", "set", "lo", "up")
-	newNeighbour(t).veth(t, "eth0", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NewNeighbour(t).Veth(t, "eth0", "10.0.0.1/24", "theirs", "10.0.0.2/24")
 	awaitCarrier(t, "eth0")
-	run(t, "ip", "route", "add", "default", "via", "10.0.0.2")
+	netnstest.Run(t, "ip", "route", "add", "default", "via", "10.0.0.2")
 	mirror(t)
 	awaitCarrier(t, "loopback0")
 	for _, name := range names {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/netnstest"
 )
 
 // healthyMachine makes the namespace a machine with nothing to find.
@@ -25,7 +26,7 @@ func healthyMachine(t *testing.T) {
 	startEtc(t, hostsBoth)
 	writeEtc(t, "nsswitch.conf", nsswitch)
 	writeEtc(t, "resolv.conf", "nameserver 127.0.0.1\n")
-	run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 }
 
 // diagnose checks what holds of the report of any machine.
@@ -61,7 +62,7 @@ func wantFindings(t *testing.T, r *loopback.Report, want ...string) {
 func runFix(t *testing.T, f loopback.Finding) {
 	t.Helper()
 	require.NotEmpty(t, f.Fix)
-	run(t, "sh", "-c", f.Fix)
+	netnstest.Run(t, "sh", "-c", f.Fix)
 	if f.Verdict == loopback.VerdictNoIPv6 { // the kernel configures the address in the background
 		require.Eventually(t, func() bool {
 			ln, err := net.Listen("tcp6", "[::1]:0")
@@ -75,17 +76,17 @@ func runFix(t *testing.T, f loopback.Finding) {
 func awaitCarrier(t *testing.T, dev string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		return strings.Contains(run(t, "ip", "link", "show", dev), "state UP")
+		return strings.Contains(netnstest.Run(t, "ip", "link", "show", dev), "state UP")
 	}, 5*time.Second, time.Millisecond)
 }
 
 func TestDiagnoseHealthy(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	newNeighbour(t).veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
-	run(t, "ip", "link", "add", "asleep", "type", "veth", "peer", "name", "asleep2")
+	netnstest.NewNeighbour(t).Veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	netnstest.Run(t, "ip", "link", "add", "asleep", "type", "veth", "peer", "name", "asleep2")
 	r := diagnose(t)
 	wantFindings(t, r)
 	assert.Equal(t, loopback.VerdictOK, r.Verdict)
@@ -117,11 +118,11 @@ func TestDiagnoseHealthy(t *testing.T) {
 }
 
 func TestDiagnoseLoDown(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	run(t, "ip", "link", "set", "lo", "down") // after up: nothing answers, ever
+	netnstest.Run(t, "ip", "link", "set", "lo", "down") // after up: nothing answers, ever
 	r := diagnose(t)
 	wantFindings(t, r, "LO-DOWN error")
 	assert.Equal(t, loopback.VerdictLoDown, r.Verdict)
@@ -134,7 +135,7 @@ func TestDiagnoseLoDown(t *testing.T) {
 }
 
 func TestDiagnoseLoNeverUp(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	r := diagnose(t)
@@ -143,20 +144,20 @@ func TestDiagnoseLoNeverUp(t *testing.T) {
 }
 
 func TestDiagnoseLoRenamed(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	run(t, "ip", "link", "set", "lo", "down")
-	run(t, "ip", "link", "set", "lo", "name", "loop7")
-	run(t, "ip", "link", "set", "loop7", "up")
+	netnstest.Run(t, "ip", "link", "set", "lo", "down")
+	netnstest.Run(t, "ip", "link", "set", "lo", "name", "loop7")
+	netnstest.Run(t, "ip", "link", "set", "loop7", "up")
 	r := diagnose(t)
 	wantFindings(t, r, "LO-RENAMED info")
 	assert.Equal(t, loopback.VerdictOK, r.Verdict)
 	assert.Contains(t, r.Findings[0].Evidence, "loop7")
 	assert.Equal(t, "loop7", r.Interfaces[0].Name)
 
-	run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "loop7")
+	netnstest.Run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "loop7")
 	r = diagnose(t)
 	wantFindings(t, r, "FOREIGN-ON-LO info", "LO-RENAMED info")
 	runFix(t, r.Findings[0])
@@ -165,11 +166,11 @@ func TestDiagnoseLoRenamed(t *testing.T) {
 }
 
 func TestDiagnoseNo127(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 	r := diagnose(t)
 	wantFindings(t, r, "NO-IPV4 warn")
 	assert.ErrorIs(t, r.IPv4.Bind.Err, unix.EADDRNOTAVAIL)
@@ -179,12 +180,12 @@ func TestDiagnoseNo127(t *testing.T) {
 }
 
 func TestDiagnoseOnly127001(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-	run(t, "ip", "addr", "add", "127.0.0.1/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "127.0.0.1/32", "dev", "lo")
 	r := diagnose(t)
 	wantFindings(t, r, "PARTIAL-127/8 warn")
 	assert.Contains(t, r.Findings[0].Message, "only 127.0.0.1")
@@ -196,12 +197,12 @@ func TestDiagnoseOnly127001(t *testing.T) {
 }
 
 func TestDiagnosePart127(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
-	run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "127.0.0.1/16", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 	r := diagnose(t)
 	wantFindings(t, r, "PARTIAL-127/8 warn")
 	assert.Contains(t, r.Findings[0].Message, "part of")
@@ -210,11 +211,11 @@ func TestDiagnosePart127(t *testing.T) {
 }
 
 func TestDiagnoseIPv6Off(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+	netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 	r := diagnose(t)
 	wantFindings(t, r, "NO-IPV6 warn") // as long as the hosts file has ::1
 	assert.Equal(t, "net.ipv6.conf.lo.disable_ipv6=1", r.IPv6.Cause)
@@ -226,23 +227,23 @@ func TestDiagnoseIPv6Off(t *testing.T) {
 }
 
 func TestDiagnoseIPv6OffAndUnclaimed(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
 	writeEtc(t, "hosts", "127.0.0.1 localhost\n")
-	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
+	netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 	r := diagnose(t)
 	wantFindings(t, r, "NO-IPV6 info")
 	assert.Equal(t, loopback.VerdictOK, r.Verdict)
 }
 
 func TestDiagnoseSmallMTU(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	run(t, "ip", "link", "set", "lo", "mtu", "1000")
+	netnstest.Run(t, "ip", "link", "set", "lo", "mtu", "1000")
 	r := diagnose(t)
 	wantFindings(t, r, "NO-IPV6 warn")
 	assert.Contains(t, r.Findings[0].Evidence, "1280")
@@ -251,13 +252,13 @@ func TestDiagnoseSmallMTU(t *testing.T) {
 }
 
 func TestDiagnoseMisplaced(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	newNeighbour(t).veth(t, "wire", "127.5.0.1/24", "theirs", "127.5.0.2/24")
-	run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
-	run(t, "ip", "addr", "add", "fe80::1/64", "dev", "lo", "nodad") // as on macOS: no finding
+	netnstest.NewNeighbour(t).Veth(t, "wire", "127.5.0.1/24", "theirs", "127.5.0.2/24")
+	netnstest.Run(t, "ip", "addr", "add", "203.0.113.5/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "fe80::1/64", "dev", "lo", "nodad") // as on macOS: no finding
 	r := diagnose(t)
 	wantFindings(t, r, "LOOPBACK-OFF-LO warn", "FOREIGN-ON-LO info")
 	assert.ElementsMatch(t, []loopback.PlacedAddr{
@@ -270,9 +271,9 @@ func TestDiagnoseMisplaced(t *testing.T) {
 	runFix(t, r.Findings[1])
 	wantFindings(t, diagnose(t))
 
-	run(t, "ip", "addr", "add", "169.254.1.1/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "169.254.1.1/32", "dev", "lo")
 	for i := range 5 { // more than a finding shows
-		run(t, "ip", "addr", "add", fmt.Sprintf("203.0.113.%d/32", i), "dev", "lo")
+		netnstest.Run(t, "ip", "addr", "add", fmt.Sprintf("203.0.113.%d/32", i), "dev", "lo")
 	}
 	for _, left := range []int{2, 0} {
 		r = diagnose(t)
@@ -284,7 +285,7 @@ func TestDiagnoseMisplaced(t *testing.T) {
 }
 
 func TestDiagnoseLocalhost(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
@@ -300,23 +301,23 @@ func TestDiagnoseLocalhost(t *testing.T) {
 // A DNS server that never answers, a loopback interface that drops everything,
 // and a route to nowhere: all at once, in less than two seconds.
 func TestDiagnoseBroken(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	needNFT(t)
+	netnstest.NeedNFT(t)
 	writeEtc(t, "hosts", "")
-	run(t, "ip", "addr", "add", "192.0.2.53/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "192.0.2.53/32", "dev", "lo")
 	silent, err := net.ListenPacket("udp", "192.0.2.53:53")
 	require.NoError(t, err)
 	defer silent.Close()
 	writeEtc(t, "resolv.conf", "nameserver 192.0.2.53\noptions timeout:30 attempts:5\n")
 	for _, family := range []string{"ip", "ip6"} {
-		run(t, "nft", "add", "table", family, "t")
-		run(t, "nft", "add", "chain", family, "t", "c", "{ type filter hook input priority 0; }")
+		netnstest.Run(t, "nft", "add", "table", family, "t")
+		netnstest.Run(t, "nft", "add", "chain", family, "t", "c", "{ type filter hook input priority 0; }")
 	}
-	run(t, "nft", "add", "rule", "ip", "t", "c", "ip", "daddr", "127.0.0.0/8", "drop")
-	run(t, "nft", "add", "rule", "ip6", "t", "c", "ip6", "daddr", "::1", "drop")
+	netnstest.Run(t, "nft", "add", "rule", "ip", "t", "c", "ip", "daddr", "127.0.0.0/8", "drop")
+	netnstest.Run(t, "nft", "add", "rule", "ip6", "t", "c", "ip6", "daddr", "::1", "drop")
 	r := diagnose(t)
 	wantFindings(t, r, "UNREACHABLE error", "UNREACHABLE error", "LOOKUP-FAILED warn", "FOREIGN-ON-LO info")
 	assert.Contains(t, r.Findings[0].Fix, "packet filter")
@@ -325,14 +326,14 @@ func TestDiagnoseBroken(t *testing.T) {
 
 // One family that a packet filter drops is a warning: the other serves.
 func TestDiagnoseDropped(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	needNFT(t)
-	run(t, "nft", "add", "table", "ip6", "t")
-	run(t, "nft", "add", "chain", "ip6", "t", "c", "{ type filter hook input priority 0; }")
-	run(t, "nft", "add", "rule", "ip6", "t", "c", "udp", "dport", "1-65535", "drop")
+	netnstest.NeedNFT(t)
+	netnstest.Run(t, "nft", "add", "table", "ip6", "t")
+	netnstest.Run(t, "nft", "add", "chain", "ip6", "t", "c", "{ type filter hook input priority 0; }")
+	netnstest.Run(t, "nft", "add", "rule", "ip6", "t", "c", "udp", "dport", "1-65535", "drop")
 	r := diagnose(t)
 	wantFindings(t, r, "UNREACHABLE warn")
 	assert.Contains(t, r.Findings[0].Evidence, "TCP: ok")
@@ -340,21 +341,21 @@ func TestDiagnoseDropped(t *testing.T) {
 }
 
 func TestDiagnoseLeavesNothing(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
-	sysctl(t, "net/ipv6/conf/default/disable_ipv6", "1") // no link-local address that comes by itself
-	newNeighbour(t).veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	netnstest.Sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
+	netnstest.Sysctl(t, "net/ipv6/conf/default/disable_ipv6", "1") // no link-local address that comes by itself
+	netnstest.NewNeighbour(t).Veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
 	awaitCarrier(t, "wire")
 	state := func() string {
 		fds, err := os.ReadDir("/proc/self/fd")
 		require.NoError(t, err)
 		s := strconv.Itoa(len(fds)) + " descriptors\n"
-		s += run(t, "ip", "addr") + run(t, "ip", "rule") + run(t, "ip", "route", "show", "table", "all")
-		s += run(t, "sh", "-c", "grep -r . /proc/sys/net/ipv4/conf")
-		return s + run(t, "sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 | grep -v ' 06 '")
+		s += netnstest.Run(t, "ip", "addr") + netnstest.Run(t, "ip", "rule") + netnstest.Run(t, "ip", "route", "show", "table", "all")
+		s += netnstest.Run(t, "sh", "-c", "grep -r . /proc/sys/net/ipv4/conf")
+		return s + netnstest.Run(t, "sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 | grep -v ' 06 '")
 	}
 	diagnose(t) // whatever is opened once and for all, such as the poller's
 	goroutines := runtime.NumGoroutine()
@@ -369,16 +370,16 @@ func TestDiagnoseLeavesNothing(t *testing.T) {
 // A masquerade without an interface takes local clients, too. Their connections
 // arrive, but not from loopback.
 func TestDiagnoseNamesARewriting(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	needNFT(t)
-	newNeighbour(t).veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
-	run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+	netnstest.NeedNFT(t)
+	netnstest.NewNeighbour(t).Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
 	rules := func(rule string) {
 		t.Helper()
-		run(t, "nft", "flush ruleset; table inet t { chain c { type nat hook postrouting priority 100; "+rule+"; }; }")
+		netnstest.Run(t, "nft", "flush ruleset; table inet t { chain c { type nat hook postrouting priority 100; "+rule+"; }; }")
 	}
 	for _, tt := range []struct {
 		rule, want string
@@ -408,20 +409,20 @@ func TestDiagnoseNamesARewriting(t *testing.T) {
 // Local TCP and UDP for 127.0.0.1 leave by loopback0 and come back, as in the
 // mirrored mode of WSL 2. What they need is not turned off.
 func TestDiagnoseMirrored(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	needNFT(t)
+	netnstest.NeedNFT(t)
 	mirror(t)
 	awaitCarrier(t, "loopback0")
-	run(t, "sh", "-ec", mirroring)
+	netnstest.Run(t, "sh", "-ec", mirroring)
 	r := diagnose(t) // without route_localnet nothing connects
 	wantFindings(t, r, "UNREACHABLE warn")
 	assert.Contains(t, r.Findings[0].Evidence, "leaves by loopback0")
 	assert.Contains(t, r.Findings[0].Fix, "net.ipv4.conf.loopback0.route_localnet=1")
 
-	sysctl(t, "net/ipv4/conf/loopback0/route_localnet", "1")
+	netnstest.Sysctl(t, "net/ipv4/conf/loopback0/route_localnet", "1")
 	r = diagnose(t)
 	wantFindings(t, r, "DETOUR warn")
 	assert.Equal(t, loopback.VerdictDetour, r.Verdict)
@@ -433,10 +434,10 @@ func TestDiagnoseMirrored(t *testing.T) {
 	assert.Empty(t, r.Findings[0].Fix)
 
 	// Another interface is closed, and only that one.
-	newNeighbour(t).veth(t, "eth0", "10.0.0.1/24", "theirs0", "10.0.0.2/24")
+	netnstest.NewNeighbour(t).Veth(t, "eth0", "10.0.0.1/24", "theirs0", "10.0.0.2/24")
 	awaitCarrier(t, "eth0")
-	sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
-	sysctl(t, "net/ipv4/conf/loopback0/route_localnet", "0")
+	netnstest.Sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
+	netnstest.Sysctl(t, "net/ipv4/conf/loopback0/route_localnet", "0")
 	r = diagnose(t)
 	wantFindings(t, r, "WIRE error", "DETOUR warn")
 	runFix(t, r.Findings[0])
@@ -445,7 +446,7 @@ func TestDiagnoseMirrored(t *testing.T) {
 	assert.True(t, r.IPv4.TCP.OK() && r.IPv4.UDP.OK())
 
 	// A client that keeps its loopback address is served by all.
-	run(t, "ip", "route", "replace", "127.0.0.1", "via", "169.254.73.2", "dev", "loopback0", "table", "127", "src", "127.0.0.1")
+	netnstest.Run(t, "ip", "route", "replace", "127.0.0.1", "via", "169.254.73.2", "dev", "loopback0", "table", "127", "src", "127.0.0.1")
 	r = diagnose(t)
 	assert.False(t, r.IPv4.TCPFrom.IsValid())
 	assert.Equal(t, "loopback0", r.IPv4.TCPBy)
@@ -454,19 +455,19 @@ func TestDiagnoseMirrored(t *testing.T) {
 // An address that can be bound without being there is missed, with the parameter
 // that hides it; nothing is sent to it, whatever route leads out.
 func TestDiagnoseNamesNonlocalBind(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	n := newNeighbour(t)
-	n.veth(t, "eth0", "10.0.0.1/24", "theirs", "10.0.0.2/24")
-	run(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "eth0", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
 	awaitCarrier(t, "eth0")
-	run(t, "ip", "route", "add", "default", "via", "10.0.0.2")
-	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::2", "dev", "eth0")
+	netnstest.Run(t, "ip", "route", "add", "default", "via", "10.0.0.2")
+	netnstest.Run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::2", "dev", "eth0")
 	for family, addr := range map[string]string{"ipv4": "127.0.0.1/8", "ipv6": "::1/128"} {
-		sysctl(t, "net/"+family+"/ip_nonlocal_bind", "1")
-		run(t, "ip", "addr", "del", addr, "dev", "lo")
+		netnstest.Sysctl(t, "net/"+family+"/ip_nonlocal_bind", "1")
+		netnstest.Run(t, "ip", "addr", "del", addr, "dev", "lo")
 		r := diagnose(t)
 		wantFindings(t, r, map[string]string{"ipv4": "NO-IPV4 warn", "ipv6": "NO-IPV6 warn"}[family])
 		f := r.Findings[0]
@@ -483,27 +484,27 @@ func TestDiagnoseNamesNonlocalBind(t *testing.T) {
 // sends datagrams to 127.0.0.1 from each of its addresses, and opens a
 // connection.
 func TestDiagnoseWire(t *testing.T) {
-	if !inNamespace(t) {
+	if !netnstest.In(t) {
 		return
 	}
 	healthyMachine(t)
-	n := newNeighbour(t)
-	n.veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "wire", "10.0.0.1/24", "theirs", "10.0.0.2/24")
 	awaitCarrier(t, "wire")
-	run(t, "ip", "link", "add", "other", "type", "veth", "peer", "name", "far")
-	run(t, "ip", "link", "set", "far", "up")
-	run(t, "ip", "addr", "add", "10.1.0.1/24", "dev", "other")
-	run(t, "ip", "link", "set", "other", "up")
+	netnstest.Run(t, "ip", "link", "add", "other", "type", "veth", "peer", "name", "far")
+	netnstest.Run(t, "ip", "link", "set", "far", "up")
+	netnstest.Run(t, "ip", "addr", "add", "10.1.0.1/24", "dev", "other")
+	netnstest.Run(t, "ip", "link", "set", "other", "up")
 
 	// The neighbour sends 127.0.0.1 out on the link, and takes it from there.
-	n.run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
-	n.run(t, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet")
+	n.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+	n.Run(t, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet")
 	sources := []string{"10.0.0.2", "192.0.2.1", "127.0.0.2", "10.9.0.1", "127.5.0.2"}
 	for _, src := range sources[1:] {
-		n.run(t, "ip", "addr", "add", src+"/32", "dev", "theirs")
+		n.Run(t, "ip", "addr", "add", src+"/32", "dev", "theirs")
 	}
-	n.run(t, "ip", "route", "add", "10.0.0.1/32", "dev", "theirs", "src", "10.0.0.2")
-	n.run(t, "ip", "route", "add", "127.0.0.1/32", "via", "10.0.0.1", "dev", "theirs", "src", "10.0.0.2")
+	n.Run(t, "ip", "route", "add", "10.0.0.1/32", "dev", "theirs", "src", "10.0.0.2")
+	n.Run(t, "ip", "route", "add", "127.0.0.1/32", "via", "10.0.0.1", "dev", "theirs", "src", "10.0.0.2")
 
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
@@ -517,7 +518,7 @@ func TestDiagnoseWire(t *testing.T) {
 	var round byte
 	arrived := func(want int) []netip.Addr {
 		round++
-		n.do(func() {
+		n.Do(func() {
 			for _, src := range sources {
 				d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(src)}}
 				c, err := d.Dial("udp4", udp.LocalAddr().String())
@@ -548,7 +549,7 @@ func TestDiagnoseWire(t *testing.T) {
 	}
 	// connects reports whether a connection from 10.0.0.2 gets through in time.
 	connects := func(address string, time time.Duration) (ok bool) {
-		n.do(func() {
+		n.Do(func() {
 			if c, err := net.DialTimeout("tcp4", address, time); err == nil {
 				c.Close()
 				ok = true
@@ -561,11 +562,11 @@ func TestDiagnoseWire(t *testing.T) {
 	set := func(kv ...string) func() {
 		return func() {
 			for i := 0; i < len(kv); i += 2 {
-				sysctl(t, "net/ipv4/conf/"+kv[i], kv[i+1])
+				netnstest.Sysctl(t, "net/ipv4/conf/"+kv[i], kv[i+1])
 			}
 		}
 	}
-	ip := func(args ...string) func() { return func() { run(t, "ip", args...) } }
+	ip := func(args ...string) func() { return func() { netnstest.Run(t, "ip", args...) } }
 	all := []string{"10.0.0.2", "192.0.2.1", "127.0.0.2", "10.9.0.1", "127.5.0.2"}
 	for _, tt := range []struct {
 		name  string
@@ -652,13 +653,13 @@ func TestDiagnoseWire(t *testing.T) {
 
 	// A redirection needs the same permission, and shows the same.
 	t.Run("redirection", func(t *testing.T) {
-		needNFT(t)
-		run(t, "nft", "add", "table", "ip", "nat")
-		run(t, "nft", "add", "chain", "ip", "nat", "pre", "{ type nat hook prerouting priority -100; }")
-		run(t, "nft", "add", "rule", "ip", "nat", "pre", "tcp", "dport", "80", "dnat", "to", ln.Addr().String())
+		netnstest.NeedNFT(t)
+		netnstest.Run(t, "nft", "add", "table", "ip", "nat")
+		netnstest.Run(t, "nft", "add", "chain", "ip", "nat", "pre", "{ type nat hook prerouting priority -100; }")
+		netnstest.Run(t, "nft", "add", "rule", "ip", "nat", "pre", "tcp", "dport", "80", "dnat", "to", ln.Addr().String())
 		assert.False(t, connects("10.0.0.1:80", dropped))
 		assert.NotEqual(t, loopback.VerdictWire, diagnose(t).Verdict)
-		sysctl(t, "net/ipv4/conf/wire/route_localnet", "1")
+		netnstest.Sysctl(t, "net/ipv4/conf/wire/route_localnet", "1")
 		assert.True(t, connects("10.0.0.1:80", patience))
 		r := diagnose(t)
 		assert.Equal(t, loopback.VerdictWire, r.Verdict)
@@ -671,24 +672,24 @@ func TestDiagnoseWire(t *testing.T) {
 
 	// What arrives at a port of a bridge arrives on the bridge.
 	t.Run("bridge", func(t *testing.T) {
-		run(t, "ip", "link", "add", "bridge", "type", "bridge")
-		run(t, "ip", "link", "set", "wire", "master", "bridge")
-		run(t, "ip", "addr", "del", "10.0.0.1/24", "dev", "wire")
-		run(t, "ip", "addr", "add", "10.0.0.1/24", "dev", "bridge")
-		run(t, "ip", "link", "set", "bridge", "address", strings.Fields(run(t, "ip", "-br", "link", "show", "wire"))[2])
-		run(t, "ip", "link", "set", "bridge", "up")
+		netnstest.Run(t, "ip", "link", "add", "bridge", "type", "bridge")
+		netnstest.Run(t, "ip", "link", "set", "wire", "master", "bridge")
+		netnstest.Run(t, "ip", "addr", "del", "10.0.0.1/24", "dev", "wire")
+		netnstest.Run(t, "ip", "addr", "add", "10.0.0.1/24", "dev", "bridge")
+		netnstest.Run(t, "ip", "link", "set", "bridge", "address", strings.Fields(netnstest.Run(t, "ip", "-br", "link", "show", "wire"))[2])
+		netnstest.Run(t, "ip", "link", "set", "bridge", "up")
 		awaitCarrier(t, "bridge")
 		for dev, want := range map[string]int{"wire": 0, "bridge": 1} {
-			sysctl(t, "net/ipv4/conf/"+dev+"/route_localnet", "1")
+			netnstest.Sysctl(t, "net/ipv4/conf/"+dev+"/route_localnet", "1")
 			assert.Equal(t, want > 0, len(arrived(want)) > 0, "datagrams, on %s", dev)
 			assert.Equal(t, want > 0, diagnose(t).Verdict == loopback.VerdictWire, "the verdict, on %s", dev)
-			sysctl(t, "net/ipv4/conf/"+dev+"/route_localnet", "0")
+			netnstest.Sysctl(t, "net/ipv4/conf/"+dev+"/route_localnet", "0")
 		}
-		run(t, "ip", "link", "set", "wire", "nomaster")
+		netnstest.Run(t, "ip", "link", "set", "wire", "nomaster")
 	})
 
 	// A device that is down is not asked.
-	sysctl(t, "net/ipv4/conf/wire/route_localnet", "1")
-	run(t, "ip", "link", "set", "wire", "down")
+	netnstest.Sysctl(t, "net/ipv4/conf/wire/route_localnet", "1")
+	netnstest.Run(t, "ip", "link", "set", "wire", "down")
 	wantFindings(t, diagnose(t), "ROUTE-LOCALNET info")
 }
