@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"example.com/loopback"
-	"example.com/loopback/loopbackhttp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
+	"example.com/loopback/loopbackhttp"
 )
 
 // The ways in which testdata/browser.html asks a server.
