@@ -150,6 +150,11 @@ func TestSocketsAmongManyDescriptors(t *testing.T) {
 	far := int(limit.Cur) - 1
 	require.NoError(t, unix.Dup3(ln, far, unix.O_CLOEXEC))
 	want := []int{ln, files[5], files[many/2], files[many-1], far}
+	defer func() {
+		for _, fd := range want {
+			unix.Close(fd)
+		}
+	}()
 	descriptors := func() (fds []int) {
 		exposed, err := loopback.Exposed()
 		require.NoError(t, err)
@@ -187,6 +192,7 @@ func TestSocketsWithoutProc(t *testing.T) {
 	}
 	ln, err := socketSpec{family: v6, typ: stream, bind: "[::]:0", listen: true}.open()
 	require.NoError(t, err)
+	defer unix.Close(ln)
 	for _, tt := range []struct{ name, over string }{
 		{"another /proc", t.TempDir()},
 		{"a list that is not ours", ""},

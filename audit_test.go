@@ -178,3 +178,19 @@ func TestSocketsWhileDescriptorsChange(t *testing.T) {
 	close(stop)
 	<-ended
 }
+
+func TestDiagnoseTellsExposedSockets(t *testing.T) {
+	ln, err := net.Listen("tcp4", "0.0.0.0:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	r, err := loopback.Diagnose(t.Context())
+	require.NoError(t, err)
+	i := slices.IndexFunc(r.Exposed, func(s loopback.Socket) bool { return s.Addr.String() == ln.Addr().String() })
+	require.GreaterOrEqual(t, i, 0, "%v", r.Exposed)
+	i = slices.IndexFunc(r.Findings, func(f loopback.Finding) bool { return f.Verdict == loopback.VerdictExposed })
+	require.GreaterOrEqual(t, i, 0, "%v", r.Findings)
+	assert.Equal(t, loopback.LevelInfo, r.Findings[i].Level)
+	assert.Contains(t, r.Findings[i].Evidence, ln.Addr().String())
+	assert.Contains(t, r.String(), "tcp "+ln.Addr().String())
+	requireReadBack(t, r)
+}

@@ -80,6 +80,10 @@ func Diagnose(ctx context.Context) (*Report, error) {
 	if resolveErr != nil {
 		r.absent("localhost", resolveErr)
 	}
+	var auditErr error
+	if r.Exposed, auditErr = Exposed(); auditErr != nil { // after the round trips, whose sockets are closed
+		r.absent("exposed", auditErr)
+	}
 	for i := range r.Range {
 		r.Range[i].Bind, r.Range[i].Connect = samples[i].bind, samples[i].trip
 		m.absent[r.Range[i].Addr] = samples[i].absent

@@ -43,7 +43,7 @@ func TestDiagnoseHere(t *testing.T) {
 	require.NoError(t, err)
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal(data, &fields))
-	assert.Equal(t, []string{"absent", "findings", "interfaces", "ipv4", "ipv6", "localhost", "misplaced", "range", "verdict", "wire"},
+	assert.Equal(t, []string{"absent", "exposed", "findings", "interfaces", "ipv4", "ipv6", "localhost", "misplaced", "range", "verdict", "wire"},
 		slices.Sorted(maps.Keys(fields)))
 	absent := make(map[string]string)
 	for _, a := range r.Absent {

@@ -26,6 +26,7 @@ type Report struct {
 	Range      []RangeSample     `json:"range"`      // addresses of 127.0.0.0/8 that were tried
 	Wire       []WireReport      `json:"wire"`       // the interfaces that other machines are behind
 	Localhost  *Resolution       `json:"localhost"`  // Resolve of "localhost"
+	Exposed    []Socket          `json:"exposed"`    // this process's sockets that are not bound to loopback alone
 	Absent     []Absence         `json:"absent"`
 }
 
@@ -133,6 +134,7 @@ func (r *Report) judge(m machine) {
 		r.offLoopback(m),
 		r.foreignOnLoopback(m),
 		r.partialRange(m),
+		r.exposedSockets(),
 		r.renamed(m), // the last: after its fix, the others would name what is not there
 	)...)
 	bySeverity(r.Findings)
@@ -593,6 +595,20 @@ func sampleEvidence(bad []RangeSample) string {
 		bad = slices.DeleteFunc(slices.Clone(bad), same)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// exposedSockets finds that this process listens for other machines.
+func (r *Report) exposedSockets() []Finding {
+	if len(r.Exposed) == 0 {
+		return nil
+	}
+	return []Finding{{
+		Verdict:  VerdictExposed,
+		Level:    LevelInfo, // most are there on purpose
+		Message:  "this process has sockets that are not bound to loopback alone: other machines may reach them",
+		Evidence: page.List(r.Exposed, ", ", Socket.String),
+		Fix:      `listen with loopback.Listen, or on "127.0.0.1:0" instead of ":0", unless other machines are to be served`,
+	}}
 }
 
 func (f FamilyReport) works() bool { return f.Bind.OK() && f.TCP.OK() && f.UDP.OK() }

@@ -66,6 +66,13 @@ func (r *Report) String() string {
 		b.WriteString(page.Hang("  net.Dial tries    ", dial))
 		b.WriteString(page.Hang("  net.Listen binds  ", listen))
 	}
+	if len(r.Exposed) > 0 || r.reason("exposed") != "" {
+		var rows [][]string
+		for _, s := range r.Exposed {
+			rows = append(rows, []string{s.String()})
+		}
+		section("sockets of this process that other machines may reach", "exposed", r.Exposed != nil, rows)
+	}
 	return b.String()
 }
 

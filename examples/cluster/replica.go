@@ -121,7 +121,7 @@ func (r *replica) get(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
-	w.Write(v.text)
+	_, _ = w.Write(v.text) // the client may have gone
 }
 
 // put takes a write of a client, or one that a peer hands on. The answer to a
