@@ -113,7 +113,7 @@ type bindingJSON struct {
 	Addr    netip.AddrPort `json:"addr"`
 	Ingress Ingress        `json:"ingress"`
 	Bound   bool           `json:"bound"`
-	Error   string         `json:"error,omitempty"`
+	Error   *string        `json:"error,omitempty"`
 	Errno   string         `json:"errno,omitempty"`
 }
 
@@ -121,7 +121,8 @@ type bindingJSON struct {
 func (b Binding) MarshalJSON() ([]byte, error) {
 	out := bindingJSON{Network: b.Network, Addr: b.Addr, Ingress: b.Ingress, Bound: b.bound}
 	if b.Err != nil {
-		out.Error, out.Errno = b.Err.Error(), errnoOf(b.Err)
+		text := inUTF8(b.Err.Error())
+		out.Error, out.Errno = &text, errnoOf(b.Err)
 	}
 	return marshal(out)
 }
@@ -134,8 +135,8 @@ func (b *Binding) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	*b = Binding{Network: in.Network, Addr: in.Addr, Ingress: in.Ingress, bound: in.Bound}
-	if in.Error != "" || in.Errno != "" {
-		b.Err = errorRead{text: in.Error, errno: in.Errno}
+	if in.Error != nil {
+		b.Err = errorRead{text: *in.Error, errno: in.Errno}
 	}
 	return nil
 }

@@ -420,7 +420,8 @@ func TestBindingIsReadBack(t *testing.T) {
 	require.Error(t, inUse)
 	bindings := append(ln.Bindings(), loopback.Binding{},
 		loopback.Binding{Network: "udp6", Addr: netip.MustParseAddrPort("[::1]:53"), Ingress: loopback.IngressRemote, Err: inUse},
-		loopback.Binding{Network: "tcp4", Addr: taken, Err: errors.New("<why> & \"how\"")})
+		loopback.Binding{Network: "tcp4", Addr: taken, Err: errors.New("<why> & \"how\"")},
+		loopback.Binding{Network: "tcp4", Addr: taken, Err: errors.New("")})
 	for _, b := range bindings {
 		text, err := json.Marshal(b)
 		require.NoError(t, err)

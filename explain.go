@@ -96,7 +96,6 @@ func (e Explanation) String() string {
 // again without a difference.
 func (e Explanation) MarshalJSON() ([]byte, error) {
 	type plain Explanation // without this method
-	inUTF8 := func(s string) string { return string([]rune(s)) }
 	e.Input, e.Host, e.Addr = inUTF8(e.Input), inUTF8(e.Host), e.Addr.WithZone(inUTF8(e.Addr.Zone()))
 	return marshal(plain(e))
 }

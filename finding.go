@@ -145,7 +145,7 @@ func (o Outcome) MarshalJSON() ([]byte, error) {
 	}
 	out := outcomeJSON{OK: o.Err == nil}
 	if o.Err != nil {
-		out.Error, out.Errno = o.Err.Error(), errnoOf(o.Err)
+		out.Error, out.Errno = inUTF8(o.Err.Error()), errnoOf(o.Err)
 	}
 	return marshal(out)
 }
@@ -159,6 +159,10 @@ func marshal(v any) ([]byte, error) {
 	err := enc.Encode(v)
 	return b.Bytes(), err
 }
+
+// inUTF8 returns s with U+FFFD for each byte that is not UTF-8, as package json
+// reads it back.
+func inUTF8(s string) string { return string([]rune(s)) }
 
 // UnmarshalJSON reads what MarshalJSON writes. Err is then an error with the
 // same text, and [errors.Is] finds the [syscall.Errno] in it if this platform

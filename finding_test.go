@@ -58,6 +58,35 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// What is not UTF-8 in the text of an error changes once, when it is written.
+func TestErrorsThatAreNotUTF8AreReadBack(t *testing.T) {
+	outcome := loopback.Outcome{Tried: true, Err: errors.New("a\xff\xfeb")}
+	binding := loopback.Binding{Network: "tcp4", Err: outcome.Err}
+	for v, again := range map[any]any{outcome: new(loopback.Outcome), binding: new(loopback.Binding)} {
+		text, err := json.Marshal(v)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, again))
+		back, err := json.Marshal(again)
+		require.NoError(t, err)
+		assert.Equal(t, string(text), string(back))
+		assert.Contains(t, string(text), "a\ufffd\ufffdb")
+	}
+}
+
+// A report need not come from a Probe, whole: it may be read from JSON.
+func TestReportsWithoutContentHaveText(t *testing.T) {
+	verdicts := []loopback.Verdict{"", loopback.VerdictOpen, loopback.VerdictSplit, loopback.VerdictTwoOwners, loopback.VerdictElsewhere, loopback.VerdictClosed}
+	for _, verdict := range verdicts {
+		finding := loopback.Finding{Message: "why"}
+		for _, attempts := range [][]loopback.Attempt{nil, {{}}, {{}, {}}, {{}, {}, {}}} {
+			r := &loopback.PortReport{Verdict: verdict, Attempts: attempts, Findings: []loopback.Finding{finding}}
+			assert.Contains(t, r.String(), "localhost: "+string(verdict))
+		}
+		assert.NotPanics(t, func() { _ = (&loopback.Resolution{Verdict: verdict}).String() })
+		assert.NotPanics(t, func() { _ = (&loopback.Report{Verdict: verdict}).String() })
+	}
+}
+
 // A report of another system has names that this one does not know.
 func TestOutcomeKeepsForeignErrno(t *testing.T) {
 	const text = `{"ok":false,"error":"connect: strange","errno":"ESTRANGE"}`

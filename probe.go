@@ -548,6 +548,9 @@ func (r *PortReport) owner(i int) string {
 
 // String returns the report as a few lines for a person, the verdict first.
 func (r *PortReport) String() string {
+	if len(r.Attempts) != 2 { // not from Probe
+		return reportText("localhost", r.Verdict, "", "", r.Findings)
+	}
 	rows := make([][]string, 0, len(r.Attempts))
 	for _, a := range r.Attempts {
 		row := []string{a.Addr.Addr().String(), a.Source, a.state()}

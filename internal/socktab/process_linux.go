@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // processesOf returns the processes that have each of the sockets, by inode.
@@ -57,10 +59,16 @@ func socketsOf(pid string) map[uint32]bool {
 	return inodes
 }
 
-// commandName returns the name of a process, as ps shows it.
+// commandName returns the name of a process, as ps shows it: with a question mark
+// for what does not print. A process may give itself any name.
 func commandName(pid string) string {
 	b, _ := os.ReadFile("/proc/" + pid + "/comm")
-	return string(bytes.TrimSuffix(b, []byte("\n")))
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, string(bytes.TrimSuffix(b, []byte("\n"))))
 }
 
 // image returns Process.Image: the auxiliary vector, in which addresses are that

@@ -58,6 +58,22 @@ func TestOnPortListsEveryKindOfSocket(t *testing.T) {
 	assert.Equal(t, []string{"tcp6 [::]:3002"}, onPort(t, 3002))
 }
 
+// A process may give itself a name that moves the cursor of a terminal.
+func TestOnPortPrintsNoControlCharacters(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	name, err := os.ReadFile("/proc/self/comm")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile("/proc/self/comm", []byte("a\x1b[2J\n\xffé"), 0))
+	defer func() { assert.NoError(t, os.WriteFile("/proc/self/comm", name, 0)) }()
+	sockets, err := socktab.OnPort(uint16(ln.Addr().(*net.TCPAddr).Port))
+	require.NoError(t, err)
+	require.Len(t, sockets, 1)
+	require.Len(t, sockets[0].Owner.Processes, 1)
+	assert.Equal(t, "a?[2J??é", sockets[0].Owner.Processes[0].Name)
+}
+
 // The id that stands for users without one here may be anyone's, but where
 // every user has an id.
 func TestNamedNeedsTheWholeIdentity(t *testing.T) {
