@@ -181,10 +181,16 @@ func (g gate) admitAddr(remote netip.Addr) error {
 
 // mayReach reports whether a datagram to addr stays on this machine.
 func (g gate) mayReach(addr netip.Addr) bool {
-	if Is(addr) || !g.vouches() {
-		return Is(addr)
+	var own bool
+	var err error
+	switch {
+	case Is(addr):
+		return true
+	case g.vouches():
+		own, err = g.own(addr)
+	case g.ingress == IngressAny && !addr.IsUnspecified():
+		own, err = netif.IsLocal(addr)
 	}
-	own, err := g.own(addr)
 	return err == nil && own
 }
 

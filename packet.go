@@ -136,7 +136,7 @@ func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // mapped address is its IPv4 address, and the zone of a loopback address is
 // dropped.
 //
-// The address must be loopback. Under IngressDevice and IngressCheck it may be
+// The address must be loopback. Under every mode but IngressRemote it may be
 // another one of this machine, since a local client may have that. For any
 // other address the error wraps [ErrNotLoopback], and nothing is sent.
 func (c *PacketConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {

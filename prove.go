@@ -349,7 +349,7 @@ func tryUDP(ctx context.Context, g gate) (passage, error) {
 	return sendTo(ctx, s)
 }
 
-// sendTo sends a datagram to s, and returns what its gate says of it.
+// sendTo sends a datagram to s and, if its gate lets that in, one back.
 func sendTo(ctx context.Context, s packetSock) (passage, error) {
 	got := passage{bound: true}
 	defer expire(ctx, s.SetDeadline)()
@@ -359,6 +359,7 @@ func sendTo(ctx context.Context, s packetSock) (passage, error) {
 		return got, err
 	}
 	defer client.Close()
+	defer expire(ctx, client.SetDeadline)()
 	nonce := rand.Text()
 	for range 2 { // the second finds out, as a rule, whether the first was refused
 		if _, err := client.Write([]byte(nonce)); err != nil {
@@ -373,7 +374,14 @@ func sendTo(ctx context.Context, s packetSock) (passage, error) {
 		}
 		if string(buf[:r.N]) == nonce {
 			got.has, got.seen = addrPortOf(client.LocalAddr()), withoutZone(r.From)
-			return got, s.gate.admitDatagram(r.From.Addr(), r.Interface)
+			if err := s.gate.admitDatagram(r.From.Addr(), r.Interface); err != nil {
+				return got, err
+			}
+			if _, err := s.WriteToUDPAddrPort([]byte(nonce), r.From); err != nil {
+				return got, err
+			}
+			_, err := client.Read(buf)
+			return got, err
 		}
 	}
 }

@@ -286,3 +286,42 @@ func TestProofPassesSilentClientsBy(t *testing.T) {
 	defer cancel()
 	assert.NoError(t, loopback.Trip(ctx, ln))
 }
+
+// Under a mode that lets datagrams in and no replies out, clients are not served.
+func TestProofAwaitsTheReply(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.NeedNFT(t)
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
+	netnstest.Run(t, "ip", "link", "set", "veth0", "up")
+	netnstest.Run(t, "ip", "link", "set", "veth1", "up")
+	netnstest.Run(t, "ip", "addr", "add", "fd00::1/64", "dev", "veth0", "nodad")
+	netnstest.Run(t, "nft", "table ip6 nat { chain post { type nat hook postrouting priority 100; oifname lo snat to fd00::1; }; }")
+
+	_, err := (&loopback.ListenConfig{Ingress: loopback.IngressDevice}).ListenPacket(t.Context(), "udp", "[::1]:0")
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+	for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressAny} {
+		c := packetConn(t, &loopback.ListenConfig{Ingress: ingress}, "[::1]:0")
+		if ingress == loopback.IngressAuto {
+			assert.Equal(t, loopback.IngressCheck, c.Bindings()[0].Ingress)
+			assert.ErrorContains(t, c.Bindings()[0].Err, "ingress device")
+		}
+		client, err := net.Dial("udp", c.LocalAddr().String())
+		require.NoError(t, err)
+		defer client.Close()
+		require.NoError(t, client.SetDeadline(time.Now().Add(5*time.Second)))
+		_, err = client.Write([]byte("question"))
+		require.NoError(t, err)
+		buf := make([]byte, 100)
+		_, from, err := c.ReadFromUDPAddrPort(buf)
+		require.NoError(t, err)
+		assert.Equal(t, "fd00::1", from.Addr().String())
+		_, err = c.WriteToUDPAddrPort([]byte("answer"), from)
+		require.NoError(t, err, "%v", ingress)
+		n, err := client.Read(buf)
+		require.NoError(t, err, "%v", ingress)
+		assert.Equal(t, "answer", string(buf[:n]))
+	}
+}
