@@ -2,8 +2,6 @@ package loopback_test
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -15,7 +13,6 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -29,29 +26,6 @@ import (
 	"example.com/loopback/internal/netnstest"
 	"example.com/loopback/internal/syserr"
 )
-
-// inChild runs the calling test again in a process of its own, which is to
-// pass, started by the given command. It reports whether the caller is that
-// process.
-func inChild(t *testing.T, command ...string) bool {
-	t.Helper()
-	const marker = "LOOPBACK_TEST_CHILD"
-	if os.Getenv(marker) == t.Name() {
-		return true
-	}
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	args := append(command, exe, "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
-	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), marker+"="+t.Name())
-	out, err := cmd.CombinedOutput()
-	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
-		t.Skipf("needs to start itself: %v", err)
-	}
-	require.NoError(t, err, "%s", out)
-	require.Contains(t, string(out), "--- PASS: "+t.Name()+" ")
-	return false
-}
 
 // What was accepted is still the kernel's to copy: io.Copy from a file is
 // sendfile(2), and from a connection splice(2). strace shows it.
@@ -158,32 +132,6 @@ func TestNothingIsAcceptedUnasked(t *testing.T) {
 		dial(t, ln.AddrPorts()[0])
 		await(t, func() bool { return queued() == 1 }) // nobody waits any more
 	})
-}
-
-// acceptQueue returns how many connections wait to be accepted: proc(5),
-// /proc/net/tcp, rx_queue of a socket that listens.
-func acceptQueue(t *testing.T, ap netip.AddrPort) (n int) {
-	t.Helper()
-	file, local := "/proc/net/tcp", fmt.Sprintf(":%04X", ap.Port())
-	if ap.Addr().Is6() {
-		file += "6"
-	}
-	await(t, func() bool { // a line is lost now and then, when other sockets go while the table is read
-		table, err := os.ReadFile(file)
-		require.NoError(t, err)
-		for line := range strings.Lines(string(table)) {
-			const listening = "0A"
-			if f := strings.Fields(line); strings.HasSuffix(f[1], local) && f[3] == listening {
-				_, rx, _ := strings.Cut(f[4], ":")
-				queued, err := strconv.ParseInt(rx, 16, 32)
-				require.NoError(t, err)
-				n = int(queued)
-				return true
-			}
-		}
-		return false
-	})
-	return n
 }
 
 // The network errors of accept(2), "Error handling", do not end Accept.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -22,9 +21,6 @@ import (
 
 	"example.com/loopback"
 )
-
-// patience bounds the wait for what happens at once if the code is right.
-const patience = 10 * time.Second
 
 // eachListener runs a test on a listener of one address and on one of both
 // families, which accept in different ways.
@@ -39,112 +35,10 @@ func eachListener(t *testing.T, test func(t *testing.T, ln *loopback.Listener)) 
 	}
 }
 
-// listening listens until the end of the test. It skips the test where ":0" does
-// not give two addresses.
-func listening(t *testing.T, address string) *loopback.Listener {
-	t.Helper()
-	ln, err := loopback.Listen("tcp", address)
-	require.NoError(t, err)
-	t.Cleanup(func() { ln.Close() })
-	if address == ":0" && len(ln.AddrPorts()) < 2 {
-		t.Skipf("needs both families: %v", ln.Bindings())
-	}
-	return ln
-}
-
-// dial connects until the end of the test.
-func dial(t *testing.T, to netip.AddrPort) *net.TCPConn {
-	t.Helper()
-	c, err := net.DialTimeout("tcp", to.String(), patience)
-	require.NoError(t, err)
-	t.Cleanup(func() { c.Close() })
-	return c.(*net.TCPConn)
-}
-
 // abort resets a connection.
 func abort(c *net.TCPConn) {
 	c.SetLinger(0)
 	c.Close()
-}
-
-// An accepted is what a call of Accept returned.
-type accepted struct {
-	conn net.Conn
-	err  error
-}
-
-// accepting calls Accept in a goroutine, and returns when it is in there.
-func accepting(t *testing.T, ln *loopback.Listener) <-chan accepted {
-	t.Helper()
-	result := make(chan accepted, 1)
-	id := make(chan string)
-	go func() {
-		id <- goroutineID()
-		c, err := ln.Accept()
-		result <- accepted{c, err}
-	}()
-	awaitCall(t, <-id, "(*Listener).AcceptTCP(", func() bool { return len(result) > 0 })
-	return result
-}
-
-// await waits until something holds.
-func await(t *testing.T, holds func() bool) {
-	t.Helper()
-	for start := time.Now(); !holds(); time.Sleep(100 * time.Microsecond) {
-		require.Less(t, time.Since(start), patience, "it never came")
-	}
-}
-
-// goroutineID returns what the stack of the calling goroutine begins with:
-// "goroutine 7 ".
-func goroutineID() string {
-	buf := make([]byte, 64)
-	first, _, _ := strings.Cut(string(buf[:runtime.Stack(buf, false)]), "[")
-	return first
-}
-
-// awaitCall waits until a goroutine is in a function, or done.
-func awaitCall(t *testing.T, id, function string, done func() bool) {
-	t.Helper()
-	buf := make([]byte, 1<<20)
-	await(t, func() bool {
-		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.HasPrefix(stack, id) && strings.Contains(stack, function) {
-				return true
-			}
-		}
-		return done()
-	})
-}
-
-// wait returns what comes out of a channel.
-func wait[T any](t *testing.T, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		require.FailNow(t, "nothing came")
-		panic("unreachable")
-	}
-}
-
-func requireTimeout(t *testing.T, err error) {
-	t.Helper()
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	op, ok := err.(*net.OpError)
-	require.True(t, ok, "%T", err)
-	assert.True(t, op.Timeout())
-	assert.NotContains(t, err.Error(), "<nil>")
-}
-
-func requireClosed(t *testing.T, err error) {
-	t.Helper()
-	require.ErrorIs(t, err, net.ErrClosed)
-	op, ok := err.(*net.OpError)
-	require.True(t, ok, "%T", err)
-	assert.False(t, op.Timeout())
-	assert.Contains(t, err.Error(), "use of closed network connection")
 }
 
 func TestAccept(t *testing.T) {
@@ -489,17 +383,6 @@ func TestServeHTTP(t *testing.T) {
 	})
 }
 
-// get returns the body of a URL.
-func get(t *testing.T, client *http.Client, url string) string {
-	t.Helper()
-	resp, err := client.Get(url)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	return string(body)
-}
-
 func TestServeHTTPTest(t *testing.T) {
 	eachListener(t, func(t *testing.T, ln *loopback.Listener) {
 		srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.NotFoundHandler()}}
@@ -575,16 +458,6 @@ func TestServeGracefully(t *testing.T) {
 	})
 }
 
-func echo(t *testing.T, c net.Conn) {
-	t.Helper()
-	_, err := io.WriteString(c, "ping")
-	require.NoError(t, err)
-	got := make([]byte, 4)
-	_, err = io.ReadFull(c, got)
-	require.NoError(t, err)
-	assert.Equal(t, "ping", string(got))
-}
-
 // After Close no goroutine is left, whoever waited.
 func TestNoGoroutineIsLeft(t *testing.T) {
 	before := runtime.NumGoroutine()
@@ -603,10 +476,4 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 		requireClosed(t, wait(t, result).err)
 	}
 	noMoreGoroutines(t, before)
-}
-
-// noMoreGoroutines waits until there are as few as before.
-func noMoreGoroutines(t *testing.T, before int) {
-	t.Helper()
-	await(t, func() bool { return runtime.NumGoroutine() <= before })
 }

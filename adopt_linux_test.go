@@ -32,19 +32,6 @@ type inherited struct {
 	fd int // another descriptor of it, to look from
 }
 
-// inherit makes a listener on the host of a stage.
-func (s *stage) inherit(t *testing.T, spec socketSpec) inherited {
-	t.Helper()
-	var fd int
-	var err error
-	s.host.Do(func() { fd, err = spec.open() })
-	if errors.Is(err, unix.EPROTONOSUPPORT) {
-		t.Skipf("not in this kernel: %v", err)
-	}
-	require.NoError(t, err)
-	return asListener(t, fd)
-}
-
 func asListener(t *testing.T, fd int) inherited {
 	t.Helper()
 	f := os.NewFile(uintptr(fd), "inherited")
@@ -53,23 +40,6 @@ func asListener(t *testing.T, fd int) inherited {
 	require.NoError(t, err)
 	t.Cleanup(func() { ln.Close() })
 	return inherited{ln.(*net.TCPListener), fd}
-}
-
-// wantUntouched checks that a listener that was not adopted is what it was:
-// open, with no option changed, and accepting.
-func (s *stage) wantUntouched(t *testing.T, ln inherited, before map[string]string) {
-	t.Helper()
-	wantSameState(t, before, socketState(ln.fd))
-	var c net.Conn
-	var err error
-	s.host.Do(func() { c, err = net.DialTimeout("tcp", ln.Addr().String(), 5*time.Second) })
-	require.NoError(t, err)
-	defer c.Close()
-	ln.SetDeadline(time.Now().Add(5 * time.Second))
-	got, err := ln.AcceptTCP()
-	require.NoError(t, err)
-	defer got.Close()
-	assert.Equal(t, c.LocalAddr().String(), got.RemoteAddr().String(), "the first in the queue")
 }
 
 var (
@@ -534,26 +504,6 @@ func TestAdoptInherited(t *testing.T) {
 		got.Close()
 		c.Close()
 	}
-}
-
-// adoptPacket opens sockets on the host of a stage and adopts them there.
-func (s *stage) adoptPacket(t *testing.T, lc *loopback.ListenConfig, specs ...socketSpec) (c *loopback.PacketConn, fds []int, err error) {
-	t.Helper()
-	var given []net.PacketConn
-	for _, spec := range specs {
-		var fd int
-		var oerr error
-		s.host.Do(func() { fd, oerr = spec.open() })
-		require.NoError(t, oerr)
-		f := os.NewFile(uintptr(fd), "inherited")
-		t.Cleanup(func() { f.Close() })
-		pc, oerr := net.FilePacketConn(f)
-		require.NoError(t, oerr)
-		t.Cleanup(func() { pc.Close() })
-		given, fds = append(given, pc), append(fds, fd)
-	}
-	s.host.Do(func() { c, err = lc.AdoptPacket(given...) })
-	return c, fds, err
 }
 
 var (

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -34,52 +32,6 @@ type bound interface {
 	AddrPorts() []netip.AddrPort
 	Bindings() []loopback.Binding
 	Port() uint16
-}
-
-// listenFuncs are Listen and ListenPacket, where what is tested holds for both.
-var listenFuncs = map[string]func(lc *loopback.ListenConfig, ctx context.Context, family, address string) (bound, error){
-	"tcp": func(lc *loopback.ListenConfig, ctx context.Context, family, address string) (bound, error) {
-		ln, err := lc.Listen(ctx, "tcp"+family, address)
-		if err != nil {
-			return nil, err
-		}
-		return ln, nil
-	},
-	"udp": func(lc *loopback.ListenConfig, ctx context.Context, family, address string) (bound, error) {
-		pc, err := lc.ListenPacket(ctx, "udp"+family, address)
-		if err != nil {
-			return nil, err
-		}
-		return pc, nil
-	},
-}
-
-// descriptors lists what is open.
-func descriptors(t *testing.T) []string {
-	t.Helper()
-	dir, err := os.Open("/proc/self/fd")
-	require.NoError(t, err)
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	require.NoError(t, err)
-	var open []string
-	for _, name := range names {
-		if target, err := os.Readlink("/proc/self/fd/" + name); err == nil && name != strconv.Itoa(int(dir.Fd())) {
-			open = append(open, name+" "+target)
-		}
-	}
-	slices.Sort(open)
-	return open
-}
-
-// wantListenError checks an error of Listen or ListenPacket.
-func wantListenError(t *testing.T, err error) *net.OpError {
-	t.Helper()
-	require.Error(t, err)
-	op, ok := err.(*net.OpError)
-	require.True(t, ok, "%T: %v", err, err)
-	assert.Equal(t, "listen", op.Op, "%v", err)
-	return op
 }
 
 // The names of loopback are not looked up, whatever the hosts file and DNS
@@ -313,21 +265,6 @@ func wantMissing(t *testing.T, missing []int, errno syscall.Errno) {
 	}
 }
 
-// wantErrno checks an error of Listen that wraps errno and names addresses.
-func wantErrno(t *testing.T, err error, errno syscall.Errno, addresses ...string) {
-	op, ok := err.(*net.OpError)
-	if assert.True(t, ok, "%T: %v", err, err) {
-		assert.Equal(t, "listen", op.Op)
-	}
-	assert.ErrorIs(t, err, errno)
-	for _, a := range addresses {
-		assert.ErrorContains(t, err, a)
-	}
-	if ok && len(addresses) == 1 {
-		assert.Contains(t, op.Addr.String(), addresses[0])
-	}
-}
-
 // A kernel without IPv6 refuses the socket itself.
 func TestListenNoIPv6(t *testing.T) {
 	if !netnstest.In(t) {
@@ -345,42 +282,6 @@ func TestListenNoIPv4(t *testing.T) {
 	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	refuseSocket(t, unix.AF_INET)
 	wantMissing(t, []int{0}, syscall.EAFNOSUPPORT)
-}
-
-// refuseSocket makes socket(2) fail with EAFNOSUPPORT for a family, for ever,
-// in this process.
-func refuseSocket(t *testing.T, family uint32) {
-	t.Helper()
-	filterSyscall(t, unix.SYS_SOCKET, 0, family, unix.EAFNOSUPPORT)
-	_, err := unix.Socket(int(family), unix.SOCK_STREAM, 0)
-	require.ErrorIs(t, err, unix.EAFNOSUPPORT)
-}
-
-// filterSyscall makes a system call whose argument has the value given fail
-// with errno, for ever, in this process: seccomp(2).
-func filterSyscall(t *testing.T, nr, arg, value uint32, errno unix.Errno) {
-	t.Helper()
-	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
-		t.Skipf("on %s arguments are elsewhere: package syscall uses socketcall, or the words are swapped", runtime.GOARCH)
-	}
-	const setModeFilter, allThreads, errnoIs, allow = 1, 1, 0x00050000, 0x7fff0000
-	load := func(offset uint32) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
-	}
-	unless := func(k uint32, skip uint8) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jf: skip}
-	}
-	ret := func(k uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: k} }
-	filter := []unix.SockFilter{
-		load(0), unless(nr, 3), // struct seccomp_data: nr
-		load(16 + 8*arg), unless(value, 1), // args
-		ret(errnoIs | uint32(errno)),
-		ret(allow),
-	}
-	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, allThreads, uintptr(unsafe.Pointer(&prog))); errno != 0 {
-		t.Skipf("needs seccomp: %v", errno)
-	}
 }
 
 // With 13,000 ports taken in one family, a pair on port 0 takes at most two
@@ -591,14 +492,6 @@ func answer(c bound) {
 		}
 		pc.WriteTo([]byte("served"), from)
 	}
-}
-
-// blockLo makes lo swallow everything, which no flag of it shows.
-func blockLo(t *testing.T) {
-	t.Helper()
-	netnstest.Run(t, "ip", "link", "set", "lo", "up")
-	netnstest.NeedNFT(t)
-	netnstest.Run(t, "nft", "table inet block { chain in { type filter hook input priority 0; iif lo drop; }; }")
 }
 
 // Where lo swallows everything, a proof lasts as long as it may, and the
@@ -832,22 +725,6 @@ func TestListenEMFILE(t *testing.T) {
 			assert.Less(t, failures, 20)
 		})
 	}
-}
-
-// withSpare calls f while the process may open so many more descriptors.
-func withSpare(t *testing.T, spare uint64, f func()) {
-	t.Helper()
-	var limit unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	// With no gap below it, the next descriptor is the first spare one.
-	next, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
-	unix.Close(next)
-	tight := limit
-	tight.Cur = uint64(next) + spare
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &tight))
-	f()
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 }
 
 // Strangers connect to the port all the time while Listen starts on it. Each

@@ -20,33 +20,6 @@ import (
 	"example.com/loopback"
 )
 
-// skipWithoutSockets skips where there is no network stack to bind to.
-func skipWithoutSockets(t *testing.T) {
-	t.Helper()
-	if runtime.GOOS == "js" || runtime.GOOS == "wasip1" {
-		t.Skipf("%s has no sockets", runtime.GOOS)
-	}
-}
-
-// hasIPv6 reports whether ::1 can be bound here.
-func hasIPv6() bool {
-	ln, err := net.Listen("tcp6", "[::1]:0")
-	if err != nil {
-		return false
-	}
-	ln.Close()
-	return true
-}
-
-// addrs returns the addresses without their ports.
-func addrs(aps []netip.AddrPort) []string {
-	var s []string
-	for _, ap := range aps {
-		s = append(s, ap.Addr().String())
-	}
-	return s
-}
-
 // listenTable is what may be handed to Listen and, with udp for tcp, to
 // ListenPacket.
 var listenTable = []struct {

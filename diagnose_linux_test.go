@@ -20,31 +20,6 @@ import (
 	"example.com/loopback/internal/netnstest"
 )
 
-// healthyMachine makes the namespace a machine with nothing to find.
-func healthyMachine(t *testing.T) {
-	t.Helper()
-	startEtc(t, hostsBoth)
-	writeEtc(t, "nsswitch.conf", nsswitch)
-	writeEtc(t, "resolv.conf", "nameserver 127.0.0.1\n")
-	netnstest.Run(t, "ip", "link", "set", "lo", "up")
-}
-
-// diagnose checks what holds of the report of any machine.
-func diagnose(t *testing.T) *loopback.Report {
-	t.Helper()
-	r := diagnoseInTime(t)
-	assert.True(t, slices.IsSortedFunc(r.Findings, func(a, b loopback.Finding) int {
-		return int(b.Level) - int(a.Level)
-	}), "findings in order of severity: %v", r.Findings)
-	for _, f := range r.Findings {
-		assert.NotEmpty(t, f.Message, "%v", f)
-		assert.NotEmpty(t, f.Evidence, "%v", f)
-		assert.Contains(t, strings.Join(strings.Fields(r.String()), " "), strings.Join(strings.Fields(f.Message), " "))
-	}
-	assert.True(t, strings.HasPrefix(r.String(), "loopback: "+string(r.Verdict)+"  "), "%v", r)
-	return r
-}
-
 // wantFindings checks the findings in short: "LO-DOWN error".
 func wantFindings(t *testing.T, r *loopback.Report, want ...string) {
 	t.Helper()
@@ -56,28 +31,6 @@ func wantFindings(t *testing.T, r *loopback.Report, want ...string) {
 		want = []string{}
 	}
 	assert.Equal(t, want, got, "%v", r)
-}
-
-// runFix does what the report advises.
-func runFix(t *testing.T, f loopback.Finding) {
-	t.Helper()
-	require.NotEmpty(t, f.Fix)
-	netnstest.Run(t, "sh", "-c", f.Fix)
-	if f.Verdict == loopback.VerdictNoIPv6 { // the kernel configures the address in the background
-		require.Eventually(t, func() bool {
-			ln, err := net.Listen("tcp6", "[::1]:0")
-			return err == nil && ln.Close() == nil
-		}, 5*time.Second, time.Millisecond)
-	}
-}
-
-// awaitCarrier waits until the kernel has noticed that both ends of a veth pair
-// are up.
-func awaitCarrier(t *testing.T, dev string) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		return strings.Contains(netnstest.Run(t, "ip", "link", "show", dev), "state UP")
-	}, 5*time.Second, time.Millisecond)
 }
 
 func TestDiagnoseHealthy(t *testing.T) {

@@ -8,30 +8,12 @@ import (
 	"runtime"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
 )
-
-// diagnoseInTime calls Diagnose, which takes less than two seconds however
-// broken the machine is. A busy one may stand still meanwhile: of three calls
-// one is enough.
-func diagnoseInTime(t *testing.T) *loopback.Report {
-	t.Helper()
-	for calls := 1; ; calls++ {
-		begin := time.Now()
-		r, err := loopback.Diagnose(t.Context())
-		took := time.Since(begin)
-		require.NoError(t, err)
-		if took < 2*time.Second {
-			return r
-		}
-		require.Less(t, calls, 3, "it took %v", took)
-	}
-}
 
 // Whatever machine the tests run on: a report, in time, that a script can read
 // and a person, too.

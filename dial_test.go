@@ -20,54 +20,6 @@ import (
 	"example.com/loopback"
 )
 
-// greeter listens on addr, on a port of the kernel's choice if that is 0, and
-// greets who connects with its own address.
-func greeter(t *testing.T, addr string) netip.AddrPort {
-	t.Helper()
-	ln, err := net.Listen("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			io.WriteString(c, c.LocalAddr().String())
-			c.Close()
-		}
-	}()
-	return netip.MustParseAddrPort(ln.Addr().String())
-}
-
-// dialed connects with DialContext, and returns what the server says.
-func dialed(t *testing.T, network, address string) string {
-	t.Helper()
-	c, err := loopback.DialContext(t.Context(), network, address)
-	require.NoError(t, err, address)
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	b, err := io.ReadAll(c)
-	require.NoError(t, err)
-	return string(b)
-}
-
-func needIPv6(t *testing.T) {
-	t.Helper()
-	if !hasIPv6() {
-		t.Skip("this machine has no ::1")
-	}
-}
-
-// freePort returns a port that nothing listens on, in either family.
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	ln, err := loopback.Listen("tcp", ":0")
-	require.NoError(t, err)
-	require.NoError(t, ln.Close())
-	return ln.Port()
-}
-
 func TestDialContextReachesEitherFamily(t *testing.T) {
 	needIPv6(t)
 	for _, addr := range []string{"127.0.0.1", "::1"} {

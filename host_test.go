@@ -3,43 +3,14 @@ package loopback_test
 import (
 	"net"
 	"net/netip"
-	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
 )
-
-// A hostText is a row of testdata/host_texts.tsv.
-type hostText struct {
-	input  string
-	kind   string // addr, host, hostport, url
-	strict string // yes, no, invalid
-	reach  string // yes, no, depends, invalid
-	reason string
-}
-
-func readHostTexts(t testing.TB) []hostText {
-	t.Helper()
-	data, err := os.ReadFile("testdata/host_texts.tsv")
-	require.NoError(t, err)
-	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
-	var rows []hostText
-	for _, line := range lines[1:] {
-		f := strings.Split(line, "\t")
-		require.GreaterOrEqual(t, len(f), 5, line)
-		input, err := strconv.Unquote(f[0])
-		require.NoError(t, err, line)
-		rows = append(rows, hostText{input, f[1], f[2], f[3], f[4]})
-	}
-	require.Greater(t, len(rows), 150)
-	return rows
-}
 
 // hostWords are the parts of which odd hosts are made. Besides them the tests
 // use the inputs of testdata/host_texts.tsv.

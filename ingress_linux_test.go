@@ -1,10 +1,7 @@
 package loopback_test
 
 import (
-	"context"
 	"errors"
-	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -20,125 +17,12 @@ import (
 // test itself is elsewhere.
 const servicePort = "4000"
 
-// A stage is two machines on one wire: the host, which runs the service, and
-// the outside, which tries to get at it. The host is 10.0.0.1 and fd00::1, the
-// outside 10.0.0.2 and fd00::2.
-type stage struct {
-	host, outside *netnstest.Neighbour
-	echo          *net.UDPConn // of the host, on its wire: for sync
-}
-
-func newStage(t *testing.T) *stage {
-	t.Helper()
-	s := &stage{host: netnstest.NewNeighbour(t), outside: netnstest.NewNeighbour(t)}
-	s.host.Run(t, "ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", s.outside.Path)
-	for i, n := range []*netnstest.Neighbour{s.host, s.outside} {
-		last := string(rune('1' + i))
-		n.Run(t, "ip", "addr", "add", "10.0.0."+last+"/24", "dev", "wire")
-		n.Run(t, "ip", "addr", "add", "fd00::"+last+"/64", "dev", "wire", "nodad")
-		n.Run(t, "ip", "link", "set", "wire", "up")
-	}
-	var err error
-	s.host.Do(func() { s.echo, err = net.ListenUDP("udp", &net.UDPAddr{Port: 4001}) })
-	require.NoError(t, err)
-	t.Cleanup(func() { s.echo.Close() })
-	go func() {
-		b := make([]byte, 1)
-		for {
-			n, from, err := s.echo.ReadFromUDPAddrPort(b)
-			if err != nil {
-				return
-			}
-			s.echo.WriteToUDPAddrPort(b[:n], from)
-		}
-	}()
-	return s
-}
-
-// routeLocalnet lets the wire into 127.0.0.0/8 on a machine: conf is "all" or
-// a device.
-func routeLocalnet(t *testing.T, n *netnstest.Neighbour, conf string) {
-	t.Helper()
-	n.Sysctl(t, "net/ipv4/conf/"+conf+"/route_localnet", "1")
-}
-
-// aim makes the outside send what is for 127.0.0.1 and ::1 to the host.
-func (s *stage) aim(t *testing.T) {
-	t.Helper()
-	routeLocalnet(t, s.outside, "all")
-	s.outside.Run(t, "ip", "addr", "flush", "dev", "lo")
-	s.outside.Run(t, "ip", "route", "add", "127.0.0.1", "via", "10.0.0.1", "src", "10.0.0.2")
-	s.outside.Run(t, "ip", "-6", "route", "add", "::1", "via", "fd00::1", "src", "fd00::2")
-}
-
-// nat loads rules into the host, with hooks pre (in the place of DNAT) and in
-// (of SNAT); family is ip or ip6.
-func (s *stage) nat(t *testing.T, family string, pre, in string) {
-	t.Helper()
-	netnstest.NeedNFT(t)
-	s.host.Run(t, "nft", "table "+family+" nat {\n"+
-		"chain pre { type nat hook prerouting priority -100; "+pre+"; }\n"+
-		"chain in { type nat hook input priority 100; "+in+"; }\n}\n")
-}
-
-// rewrite makes the host change what comes in over the wire for the service,
-// by rules of both families, when it has been routed.
-func (s *stage) rewrite(t *testing.T, rule4, rule6 string) {
-	t.Helper()
-	netnstest.NeedNFT(t)
-	for family, rule := range map[string]string{"ip": rule4, "ip6": rule6} {
-		s.host.Run(t, "nft", "table "+family+" rewrite {\n"+
-			"chain in { type filter hook input priority 0; iifname wire udp dport "+servicePort+" "+rule+"; }\n}\n")
-	}
-}
-
-// sync returns when what the outside sent before is in the sockets of the
-// host: it sends a datagram of the family of at down the same wire, and waits
-// for its echo.
-func (s *stage) sync(t *testing.T, at string) {
-	t.Helper()
-	to := "10.0.0.1:4001"
-	if at == "::1" {
-		to = "[fd00::1]:4001"
-	}
-	var err error
-	s.outside.Do(func() {
-		var c net.Conn
-		if c, err = net.Dial("udp", to); err != nil {
-			return
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(5 * time.Second))
-		if _, err = c.Write([]byte{1}); err == nil {
-			_, err = c.Read(make([]byte, 1))
-		}
-	})
-	require.NoError(t, err, "the wire")
-}
-
 // A service answers "served" to every connection and every datagram that the
 // package lets through to it.
 type service struct {
 	tcp    *loopback.Listener
 	udp    *loopback.PacketConn
 	events chan string // what was let through: "tcp", or "udp" and what it said
-}
-
-// serve starts the service on the host.
-func (s *stage) serve(t *testing.T, ingress loopback.Ingress) (*service, error) {
-	sv := &service{events: make(chan string, 100)}
-	lc := &loopback.ListenConfig{Ingress: ingress, OnReject: func(err error) { assert.ErrorIs(t, err, loopback.ErrRefused) }}
-	var err, uerr error
-	s.host.Do(func() {
-		sv.tcp, err = lc.Listen(context.Background(), "tcp", ":"+servicePort)
-		sv.udp, uerr = lc.ListenPacket(context.Background(), "udp", ":"+servicePort)
-	})
-	if err := errors.Join(err, uerr); err != nil {
-		sv.close()
-		return nil, err
-	}
-	sv.run()
-	return sv, nil
 }
 
 // newService starts a service of ln and pc.
@@ -188,107 +72,12 @@ const (
 	service6 = "[::1]:" + servicePort
 )
 
-// call connects or sends to a service, from an address or any, and returns
-// the answer.
-func call(network, from, to, say string, timeout time.Duration) (string, error) {
-	d := net.Dialer{Timeout: timeout}
-	if network == "udp" {
-		d.Timeout = 0 // nothing is waited for
-	}
-	if from != "" {
-		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
-		if network == "udp" {
-			d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(from)}
-		}
-	}
-	c, err := d.Dial(network, to)
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	if network == "udp" {
-		if _, err := c.Write([]byte(say)); err != nil {
-			return "", err
-		}
-	}
-	c.SetReadDeadline(time.Now().Add(timeout))
-	b := make([]byte, 16)
-	n, err := c.Read(b)
-	return string(b[:n]), err
-}
-
-// local is a client of the host itself, which must be served.
-func (s *stage) local(t *testing.T, network, to string) {
-	t.Helper()
-	var got string
-	var err error
-	s.host.Do(func() { got, err = call(network, "", net.JoinHostPort(to, servicePort), "local", 5*time.Second) })
-	require.NoError(t, err, "a local client, %s %s", network, to)
-	require.Equal(t, "served", got)
-}
-
 // An attack is one way to send something to the service from outside.
 type attack struct {
 	network  string // tcp or udp
 	from, to string // addresses
 	at       string // the address of the service that is meant: 127.0.0.1 or ::1
 	reaches  reach
-}
-
-// reach says what lets an attack through.
-type reach int
-
-const (
-	nobody    reach = iota // it is stopped before it gets to any socket
-	anyOnly                // IngressAny lets it through, a look at the remote address does not
-	remoteToo              // so does IngressRemote
-)
-
-// through reports whether an attack that reaches so far gets through a rung.
-func (r reach) through(ingress loopback.Ingress) bool {
-	return ingress == loopback.IngressAny && r >= anyOnly || ingress == loopback.IngressRemote && r >= remoteToo
-}
-
-// reached carries out an attack, and reports whether it got through to the
-// service. If it should, that is waited for.
-func (s *stage) reached(t *testing.T, sv *service, a attack, expected bool) bool {
-	t.Helper()
-	timeout := 100 * time.Millisecond // for what is dropped; the rest is refused at once
-	if expected {
-		timeout = 5 * time.Second
-	}
-	want := "tcp"
-	if a.network == "udp" {
-		want, timeout = "udp attack", time.Millisecond // no answer is waited for
-	}
-	for len(sv.events) > 0 { // of clients before
-		<-sv.events
-	}
-	var err error
-	s.outside.Do(func() { _, err = call(a.network, a.from, net.JoinHostPort(a.to, servicePort), "attack", timeout) })
-	if expected {
-		select {
-		case got := <-sv.events:
-			return assert.Equal(t, want, got)
-		case <-time.After(5 * time.Second):
-			t.Log("the attack:", err)
-			return false
-		}
-	}
-	// The service takes what waits in turn: when a later client has been
-	// served, it has seen all that came over the wire.
-	s.sync(t, a.at)
-	s.local(t, a.network, a.at)
-	seen := 0
-	for len(sv.events) > 0 {
-		if <-sv.events == want {
-			seen++
-		}
-	}
-	if a.network == "tcp" {
-		seen-- // the later client
-	}
-	return seen > 0
 }
 
 // TestIngress tries to get at a service on 127.0.0.1 and ::1 from another
@@ -596,60 +385,6 @@ func TestIngress(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A service of adopted sockets, to which Adopt and AdoptPacket set nothing.
-func (s *stage) adopted(t *testing.T, ingress loopback.Ingress) (*loopback.Listener, *loopback.PacketConn, error) {
-	t.Helper()
-	lc := &loopback.ListenConfig{Ingress: ingress}
-	var lns []net.Listener
-	var pcs []net.PacketConn
-	var ln *loopback.Listener
-	var pc *loopback.PacketConn
-	var err error
-	s.host.Do(func() {
-		for _, spec := range []socketSpec{
-			{family: v4, typ: stream, bind: service4, options: options(reuseaddr), listen: true},
-			{family: v6, typ: stream, bind: service6, options: options(only6, reuseaddr), listen: true},
-			{family: v4, typ: dgram, bind: service4, options: options(pktinfo4)},
-			{family: v6, typ: dgram, bind: service6, options: options(only6, pktinfo6)},
-		} {
-			var fd int
-			if fd, err = spec.open(); err != nil {
-				return
-			}
-			f := os.NewFile(uintptr(fd), "given")
-			defer f.Close()
-			if spec.listen {
-				var given net.Listener
-				if given, err = net.FileListener(f); err == nil {
-					lns = append(lns, given)
-				}
-			} else {
-				var given net.PacketConn
-				if given, err = net.FilePacketConn(f); err == nil {
-					pcs = append(pcs, given)
-				}
-			}
-			if err != nil {
-				return
-			}
-		}
-		if ln, err = lc.Adopt(lns...); err == nil {
-			if pc, err = lc.AdoptPacket(pcs...); err != nil {
-				ln.Close()
-			}
-		}
-	})
-	if err != nil {
-		for _, given := range lns {
-			given.Close()
-		}
-		for _, given := range pcs {
-			given.Close()
-		}
-	}
-	return ln, pc, err
 }
 
 // Local clients are served whatever address of the host they have: one that a

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,21 +12,6 @@ import (
 
 	"example.com/loopback"
 )
-
-// lease leases n addresses until the test ends.
-func lease(t *testing.T, n int) *loopback.Lease {
-	t.Helper()
-	l, err := loopback.Acquire(t.Context(), n)
-	if errors.Is(err, loopback.ErrFewAddrs) && runtime.GOOS != "linux" {
-		t.Skipf("this machine has no more addresses: %v", err)
-	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("no sockets here: %v", err)
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { l.Close() })
-	return l
-}
 
 func TestAcquireLeasesDifferentAddressesThatWork(t *testing.T) {
 	a, b := lease(t, 20), lease(t, 20)

@@ -3,7 +3,6 @@ package loopback_test
 import (
 	"encoding"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -304,18 +303,6 @@ func TestIsNetAddrOfSockets(t *testing.T) {
 	}
 	defer unix.Close()
 	assert.False(t, loopback.IsNetAddr(unix.Addr()))
-}
-
-// allocs is testing.AllocsPerRun, but for what other goroutines allocate
-// meanwhile: the least of three counts.
-func allocs(runs int, f func()) float64 {
-	least := math.Inf(1)
-	for range 3 {
-		if least = min(least, testing.AllocsPerRun(runs, f)); least == 0 {
-			break
-		}
-	}
-	return least
 }
 
 func TestAddrsAllocateNothing(t *testing.T) {

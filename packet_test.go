@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -52,53 +51,6 @@ func eachPacketConn(t *testing.T, test func(t *testing.T, c *loopback.PacketConn
 		}
 		t.Run(name, func(t *testing.T) { test(t, packetConn(t, new(loopback.ListenConfig), address)) })
 	}
-}
-
-// packetConn binds until the end of the test. It skips the test where ":0"
-// does not give two addresses.
-func packetConn(t *testing.T, lc *loopback.ListenConfig, address string) *loopback.PacketConn {
-	t.Helper()
-	needUDP(t)
-	if strings.HasPrefix(address, "[") && !hasIPv6() {
-		t.Skip("this machine has no ::1")
-	}
-	c, err := lc.ListenPacket(t.Context(), "udp", address)
-	if lc.Ingress == loopback.IngressCheck && errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("needs a kernel that tells the interface: %v", err) // qemu-user does not
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { c.Close() })
-	if address == ":0" && len(c.AddrPorts()) < 2 {
-		t.Skipf("needs both families: %v", c.Bindings())
-	}
-	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
-	return c
-}
-
-// dialUDP connects until the end of the test; reading fails after a while.
-func dialUDP(t *testing.T, to netip.AddrPort) *net.UDPConn {
-	t.Helper()
-	c, err := net.Dial("udp", to.String())
-	require.NoError(t, err)
-	t.Cleanup(func() { c.Close() })
-	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
-	return c.(*net.UDPConn)
-}
-
-// needUDP skips the test where package net cannot open UDP sockets at all, as
-// under some versions of Wine.
-func needUDP(t testing.TB) {
-	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Skipf("needs UDP: %v", err)
-	}
-	c.Close()
-}
-
-func addrPortOf(a net.Addr) netip.AddrPort {
-	ap := a.(*net.UDPAddr).AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // A question that goes to an address is answered from there: a connected

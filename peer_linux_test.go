@@ -23,50 +23,6 @@ import (
 	"example.com/loopback/internal/netnstest"
 )
 
-const peerChild = "LOOPBACK_TEST_PEER"
-
-// A peer is a process of another user that does as it is told: "dial ADDR",
-// "write", "closewrite", "close", "reset", "setuid UID", "exit". It answers each
-// with a line.
-type peer struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func newPeer(t *testing.T, attr *syscall.SysProcAttr) *peer {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestPeerChild$", "-test.count=1")
-	cmd.Dir, cmd.Env, cmd.SysProcAttr, cmd.Stderr = "/", append(os.Environ(), peerChild+"=1"), attr, os.Stderr
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	return &peer{t: t, cmd: cmd, in: in, out: bufio.NewReader(out)}
-}
-
-func asUser(uid uint32) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, Pdeathsig: syscall.SIGKILL}
-}
-
-// do sends a command and waits until it is done.
-func (p *peer) do(command string) {
-	p.t.Helper()
-	require.Equal(p.t, "done\n", p.ask(command), command)
-}
-
-// ask sends a command and returns what comes of it.
-func (p *peer) ask(command string) string {
-	p.t.Helper()
-	fmt.Fprintln(p.in, command)
-	line, err := p.out.ReadString('\n')
-	require.NoError(p.t, err, command)
-	return line
-}
-
 // TestPeerChild is the process of a peer.
 func TestPeerChild(t *testing.T) {
 	if os.Getenv(peerChild) == "" {
@@ -115,21 +71,6 @@ func TestPeerChild(t *testing.T) {
 		}
 		fmt.Println("done")
 	}
-}
-
-// connected returns a peer of a user that is connected to addr, and the server's
-// end of that.
-func connected(t *testing.T, uid uint32, addr string) (*peer, *net.TCPConn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", addr)
-	require.NoError(t, err)
-	defer ln.Close()
-	p := newPeer(t, asUser(uid))
-	p.do("dial " + strings.Replace(ln.Addr().String(), "[::]", "127.0.0.1", 1))
-	c, err := ln.Accept()
-	require.NoError(t, err)
-	t.Cleanup(func() { c.Close() })
-	return p, c.(*net.TCPConn)
 }
 
 // wantPeer expects a user, or with an error, none.

@@ -15,32 +15,10 @@ import (
 	"example.com/loopback"
 )
 
-// wrapped is a connection around another, as tls.Conn is.
-type wrapped struct{ net.Conn }
-
-func (w wrapped) NetConn() net.Conn { return w.Conn }
-
 // endless is a connection that says that it wraps itself.
 type endless struct{ net.Conn }
 
 func (e endless) NetConn() net.Conn { return e }
-
-// tcpPair returns the two ends of a connection to addr.
-func tcpPair(t *testing.T, addr string) (client, server *net.TCPConn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
-	if err != nil {
-		t.Skipf("needs %s: %v", addr, err)
-	}
-	defer ln.Close()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	t.Cleanup(func() { c.Close() })
-	s, err := ln.Accept()
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Close() })
-	return c.(*net.TCPConn), s.(*net.TCPConn)
-}
 
 func TestPeerUIDIsUnsupportedOfOtherThingsThanStreams(t *testing.T) {
 	pipe, other := net.Pipe()

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -27,31 +26,6 @@ import (
 	"example.com/loopback/internal/netnstest"
 )
 
-const probePort = 3000
-
-// listen listens on addr in the test's namespace.
-func listen(t *testing.T, network, addr string) {
-	t.Helper()
-	address := net.JoinHostPort(addr, strconv.Itoa(probePort))
-	var ln io.Closer
-	var err error
-	if strings.HasPrefix(network, "udp") {
-		ln, err = net.ListenPacket(network, address)
-	} else {
-		ln, err = net.Listen(network, address)
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { ln.Close() })
-}
-
-// filter adds a rule to the input of the test's namespace.
-func filter(t *testing.T, rule string) {
-	t.Helper()
-	netnstest.NeedNFT(t)
-	netnstest.Run(t, "nft", "table inet t { chain in { type filter hook input priority 0; "+rule+"; }; }")
-	t.Cleanup(func() { exec.Command("nft", "delete table inet t").Run() })
-}
-
 // hang listens on addr with a backlog that is full, so that connecting hangs.
 func hang(t *testing.T, addr string) {
 	t.Helper()
@@ -71,15 +45,6 @@ func hang(t *testing.T, addr string) {
 	await(t, func() bool { return acceptQueue(t, ap) > 0 }) // full: more than the backlog
 }
 
-// attempts returns "ADDR SOURCE OUTCOME" of each.
-func attempts(r *loopback.PortReport) []string {
-	var lines []string
-	for _, a := range r.Attempts {
-		lines = append(lines, fmt.Sprintf("%v %s %v", a.Addr.Addr(), a.Source, a.Connect))
-	}
-	return lines
-}
-
 // withoutProcesses returns the text of a report without " name (pid)".
 func withoutProcesses(r *loopback.PortReport) string {
 	text := r.String()
@@ -89,14 +54,6 @@ func withoutProcesses(r *loopback.PortReport) string {
 		}
 	}
 	return text
-}
-
-func findings(r *loopback.PortReport) []string {
-	lines := []string{}
-	for _, f := range r.Findings {
-		lines = append(lines, f.Level.String()+" "+string(f.Verdict))
-	}
-	return lines
 }
 
 func TestProbeNamespace(t *testing.T) {

@@ -112,13 +112,6 @@ func resetLoopback(t *testing.T) {
 	settle(t)
 }
 
-// settle waits until the kernel has looked for other owners of ::1, which cannot be
-// bound before.
-func settle(t *testing.T) {
-	t.Helper()
-	require.Eventually(t, func() bool { return netnstest.Run(t, "ip", "-6", "addr", "show", "dev", "lo", "tentative") == "" }, patience, time.Millisecond)
-}
-
 // breakMachine puts the machine in a state and returns its description.
 func breakMachine(t *testing.T, random *rand.Rand) string {
 	t.Helper()

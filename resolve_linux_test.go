@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -15,9 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,17 +31,6 @@ import (
 	"example.com/loopback"
 	"example.com/loopback/internal/netnstest"
 )
-
-// ownEtc puts an empty /etc in place of the machine's. Call it in a namespace.
-func ownEtc(t *testing.T) {
-	t.Helper()
-	require.NoError(t, unix.Mount("etc", "/etc", "tmpfs", 0, ""))
-}
-
-func writeEtc(t *testing.T, name, text string) {
-	t.Helper()
-	require.NoError(t, os.WriteFile(filepath.Join("/etc", name), []byte(text), 0o644))
-}
 
 // seen is what a fresh process sees of a name: package net keeps the hosts
 // file for five seconds and resolv.conf as well.
@@ -195,50 +181,6 @@ func TestResolveBlamesTheLimitsOfTheProcess(t *testing.T) {
 	})
 }
 
-// needGlibc skips the test where the resolver of package net cannot be that of
-// the GNU C library.
-func needGlibc(t *testing.T) {
-	t.Helper()
-	info, _ := debug.ReadBuildInfo()
-	if !slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"}) {
-		t.Skip("this test binary has no cgo")
-	}
-	exe, err := elf.Open("/proc/self/exe")
-	require.NoError(t, err)
-	defer exe.Close()
-	if interp := exe.Section(".interp"); interp != nil {
-		loader, err := interp.Data()
-		require.NoError(t, err)
-		if bytes.Contains(loader, []byte("musl")) {
-			t.Skipf("needs the GNU C library: %q", loader)
-		}
-	}
-}
-
-// newNameServer starts a nameServer on a UDP port.
-func newNameServer(t *testing.T, addr string) *nameServer {
-	t.Helper()
-	s := new(nameServer)
-	conn, err := net.ListenPacket("udp4", addr)
-	require.NoError(t, err)
-	done := make(chan struct{})
-	t.Cleanup(func() { conn.Close(); <-done })
-	go func() {
-		defer close(done)
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if answer := s.answer(buf[:n]); answer != nil {
-				conn.WriteTo(answer, from)
-			}
-		}
-	}()
-	return s
-}
-
 // utf16le returns text in UTF-16, as Notepad saves it.
 func utf16le(text string) string {
 	var b []byte
@@ -247,12 +189,6 @@ func utf16le(text string) string {
 	}
 	return string(b)
 }
-
-const (
-	hostsBoth  = "127.0.0.1 localhost\n::1 localhost\n"
-	nsswitch   = "hosts: files dns\n"
-	resolvConf = "nameserver 127.0.0.53\nsearch corp.example\n"
-)
 
 func TestResolveSaysWhatPackageNetDoes(t *testing.T) {
 	if !netnstest.In(t) {
@@ -509,15 +445,6 @@ func TestResolveSaysWhatPackageNetDoes(t *testing.T) {
 			})
 		}
 	}
-}
-
-// startEtc puts an ordinary /etc with a hosts file in place, without a DNS server.
-func startEtc(t *testing.T, hosts string) {
-	t.Helper()
-	ownEtc(t)
-	writeEtc(t, "host.conf", "multi on\n")
-	writeEtc(t, "nsswitch.conf", "hosts: files\n")
-	writeEtc(t, "hosts", hosts)
 }
 
 func TestResolveWithoutAFamily(t *testing.T) {

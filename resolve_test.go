@@ -17,14 +17,6 @@ import (
 	"example.com/loopback"
 )
 
-func parseAddrs(text string) []netip.Addr {
-	var list []netip.Addr
-	for field := range strings.FieldsSeq(text) {
-		list = append(list, netip.MustParseAddr(field))
-	}
-	return list
-}
-
 // deaf returns a resolver that must not be asked.
 func deaf(t *testing.T) *loopback.Resolver {
 	return &loopback.Resolver{Net: &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {

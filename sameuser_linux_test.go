@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,24 +19,6 @@ import (
 	"example.com/loopback"
 	"example.com/loopback/internal/netnstest"
 )
-
-// rejections collects what OnReject is called with.
-type rejections struct {
-	mu   sync.Mutex
-	errs []error
-}
-
-func (r *rejections) add(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.errs = append(r.errs, err)
-}
-
-func (r *rejections) all() []error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.errs
-}
 
 func TestSameUserAdmitsNoOtherUser(t *testing.T) {
 	if !netnstest.InWithUsers(t) {
