@@ -17,8 +17,9 @@ import (
 // epoll instance, and the instance is in the poller of the runtime. Who finds
 // nothing in the sources waits there.
 //
-// A queue of datagrams costs one system call for each: epoll is asked only
-// when the source that had the last one has no more.
+// A queue costs one receive for each of its datagrams or connections: epoll is
+// asked only when the source of the last one has no more, or it is the turn of
+// the others.
 type epoll struct {
 	file    *os.File
 	raw     syscall.RawConn // of file
@@ -26,6 +27,7 @@ type epoll struct {
 	isUDP   bool
 	ready   func(fd uintptr) bool // e.take
 	read    func(fd uintptr)      // e.recv
+	count   func(fd uintptr)      // e.countWaiting
 	receive func(i int) bool      // receives into got; reports false if the source is empty
 
 	start    time.Time
@@ -36,11 +38,13 @@ type epoll struct {
 	buf    []byte     // into this
 	got    Result
 	msg    message
+	info   unix.TCPInfo
 	events []unix.EpollEvent
-	direct bool // the last datagram was there before it was asked for: the next may be, too
-	woken  bool // the caller has waited
-	last   int  // the source that had something last
-	left   int  // how often it is asked before the others
+	direct bool          // the last result was there before it was asked for: the next may be, too
+	woken  bool          // the caller has waited
+	last   int           // the source that had something last
+	left   int           // how often it may give something more before the others
+	fresh  time.Duration // until when, after start, left is true of TCP
 }
 
 // A watched is a source in an epoll.
@@ -55,8 +59,12 @@ type watched struct {
 const longestRun = 16
 
 // stolen bounds the wait in one accept. There is no wait unless another process
-// took the connection that epoll reported.
+// took the connection that was there.
 const stolen = 100 * time.Millisecond
+
+// freshness is how long the number of connections that wait is believed.
+// Another process that has the socket may accept them as well.
+const freshness = time.Millisecond
 
 func newReceiver(sources []Source) (_ Receiver, err error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -81,7 +89,7 @@ func newReceiver(sources []Source) (_ Receiver, err error) {
 		}
 	}()
 	// Bound once: they would be allocated for each call.
-	e.ready, e.read, e.receive = e.take, e.recv, e.datagram
+	e.ready, e.read, e.count, e.receive = e.take, e.recv, e.countWaiting, e.datagram
 	if err := e.file.SetDeadline(time.Time{}); err != nil { // NewFile says nothing if the poller did not take it
 		return nil, err
 	}
@@ -133,10 +141,13 @@ func (e *epoll) Next(b []byte) Result {
 	return got
 }
 
-// again receives a datagram without a question to epoll, if there is one: from
-// the source that had the last one, or from another if it is their turn.
+// again receives without a question to epoll, if there is something: from the
+// source of the last result, or from another if it is their turn.
 func (e *epoll) again() bool {
-	if e.left == 0 {
+	switch {
+	case !e.isUDP && (e.left == 0 || time.Since(e.start) > e.fresh):
+		return false // accept would wait
+	case e.left == 0:
 		for k := 1; k < len(e.sources); k++ {
 			if i := (e.last + k) % len(e.sources); e.receive(i) {
 				e.last = i
@@ -157,14 +168,18 @@ func (e *epoll) take(fd uintptr) bool {
 	}
 	for {
 		n, err := unix.EpollWait(int(fd), e.events, 0)
+		reported := e.events[:max(n, 0)]
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
 			e.got = Result{Err: os.NewSyscallError("epoll_wait", err)}
 			return true
-		case n > 0 && e.first(e.events[:n]):
-			e.direct = e.isUDP && !e.woken
+		case e.first(reported):
+			e.direct = !e.woken
+			if e.direct && !e.isUDP {
+				e.foresee(reported)
+			}
 			return true
 		case n == 0 || e.isUDP: // an error may be reported for as long as its queue is not read
 			e.woken, e.direct = true, false
@@ -173,13 +188,12 @@ func (e *epoll) take(fd uintptr) bool {
 	}
 }
 
-// first receives from the first source after the last one that is among those
-// that epoll reported, and has something.
+// first receives from the first source after the last one that epoll reported,
+// and that has something.
 func (e *epoll) first(reported []unix.EpollEvent) bool {
 	for k := range e.sources {
 		i := (e.last + 1 + k) % len(e.sources)
-		isReady := slices.ContainsFunc(reported, func(ev unix.EpollEvent) bool { return int(ev.Fd) == i })
-		if isReady && e.receive(i) {
+		if contains(reported, i) && e.receive(i) {
 			e.last, e.left = i, 1
 			return true
 		}
@@ -187,7 +201,30 @@ func (e *epoll) first(reported []unix.EpollEvent) bool {
 	return false
 }
 
-// accept accepts from a source that epoll has reported.
+func contains(reported []unix.EpollEvent, i int) bool {
+	return slices.ContainsFunc(reported, func(ev unix.EpollEvent) bool { return int(ev.Fd) == i })
+}
+
+// foresee finds out what can be accepted after a connection of the last source
+// without a question to epoll: one of the next source that was reported, or else
+// what waits in the same.
+func (e *epoll) foresee(reported []unix.EpollEvent) {
+	e.left, e.fresh = 0, time.Since(e.start)+freshness
+	for k := range len(e.sources) - 1 {
+		if i := (e.last + 1 + k) % len(e.sources); contains(reported, i) {
+			e.last, e.left = i, 1
+			return
+		}
+	}
+	_ = e.sources[e.last].raw.Control(e.count) // if that fails, epoll is asked
+}
+
+// countWaiting sets left to the number of connections that wait in a socket.
+func (e *epoll) countWaiting(fd uintptr) {
+	e.left = min(backlog(fd, &e.info), longestRun)
+}
+
+// accept accepts from a source that has a connection.
 func (e *epoll) accept(i int) bool {
 	s := &e.sources[i]
 	if now := time.Since(e.start); s.until-now < stolen/2 { // not for each accept: it costs a twentieth of one

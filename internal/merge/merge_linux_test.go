@@ -232,6 +232,50 @@ func TestAcceptDoesNotWait(t *testing.T) {
 	assert.Equal(t, []int{0, 1, 1, 0}, asked)
 }
 
+// How many connections wait is soon not believed any more: another process may
+// have accepted them.
+func TestQueueIsStolen(t *testing.T) {
+	r := receiving(t, merge.New, tcp(t), tcp(t))
+	const queue = 10
+	for range queue {
+		r.send(t, 0)
+	}
+	shared := duplicate(t, r.sources[0])
+	r.next(t)
+	for range queue - 1 {
+		fd, _, err := unix.Accept4(shared, unix.SOCK_CLOEXEC)
+		require.NoError(t, err)
+		unix.Close(fd)
+	}
+	for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
+		runtime.Gosched()
+	}
+	var asked []int
+	merge.BeforeReceive(r.Receiver, func(source int) { asked = append(asked, source) })
+	r.send(t, 1)
+	assert.Equal(t, 1, r.next(t).Source)
+	assert.Equal(t, []int{1}, asked)
+}
+
+// A queue of connections costs a question to epoll now and then.
+func TestAcceptAsksSeldom(t *testing.T) {
+	for name, second := range map[string]int{"one": 0, "both": 1} {
+		t.Run(name, func(t *testing.T) {
+			r := receiving(t, merge.New, tcp(t), tcp(t))
+			const queue = 64
+			for i := range queue {
+				r.send(t, i%2*second)
+			}
+			questions := 0
+			merge.BeforeEpoll(r.Receiver, func() { questions++ })
+			for range queue {
+				r.next(t)
+			}
+			assert.LessOrEqual(t, questions, queue*3/4) // a slow machine asks again after each millisecond
+		})
+	}
+}
+
 // After Close the error is that of package net, also where no wait is due.
 func TestErrorAfterQueue(t *testing.T) {
 	r := receiving(t, merge.New, udp(t), udp(t))
@@ -360,4 +404,40 @@ func TestZone(t *testing.T) {
 	from := r.send(t, 1)
 	assert.Equal(t, "wire", from.Addr().Zone())
 	assert.Equal(t, from, r.next(t).From)
+}
+
+// A queue of connections is accepted with no more allocations than package net
+// needs for it.
+func TestAcceptAllocs(t *testing.T) {
+	const queue = 40
+	allocs := func(accept func() *net.TCPConn, to net.Addr) float64 {
+		return testing.AllocsPerRun(10, func() {
+			for range queue {
+				connectAndReset(t, to.(*net.TCPAddr))
+			}
+			for range queue {
+				accept().Close()
+			}
+		})
+	}
+	peer := tcp(t).TCP
+	defer peer.Close()
+	want := allocs(func() *net.TCPConn {
+		c, err := peer.AcceptTCP()
+		require.NoError(t, err)
+		return c
+	}, peer.Addr())
+	r := receiving(t, merge.New, tcp(t), tcp(t))
+	got := allocs(func() *net.TCPConn { return r.Next(nil).Conn }, r.addr(1))
+	assert.LessOrEqual(t, got, want)
+}
+
+// connectAndReset connects without package net.
+func connectAndReset(t *testing.T, to *net.TCPAddr) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+	require.NoError(t, unix.Connect(fd, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte(to.IP.To4())}))
 }

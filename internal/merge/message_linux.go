@@ -46,6 +46,8 @@ func (m *message) receive(fd int, b []byte, withInterface bool, r *Result) {
 	}
 }
 
+// The kernel does not make the caller wait in these calls: the scheduler need
+// not know of them.
 func (m *message) recvfrom(fd int, b []byte) (uintptr, unix.Errno) {
 	size := uint32(unsafe.Sizeof(m.from))
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
@@ -62,6 +64,18 @@ func (m *message) recvmsg(fd int, b []byte) (uintptr, unix.Errno) {
 	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.header)), unix.MSG_DONTWAIT)
 	m.iov.Base = nil // it is the caller's
 	return n, errno
+}
+
+// backlog returns how many connections wait in a listening socket, or 0 if that
+// is not known. The function of package unix would allocate info.
+func backlog(fd uintptr, info *unix.TCPInfo) int {
+	size := uint32(unix.SizeofTCPInfo)
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(info.Unacked) // of a listening socket it is that
 }
 
 // sender returns the address of the sender, in the form of a Result.
