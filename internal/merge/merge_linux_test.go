@@ -146,6 +146,22 @@ func TestRunsAreBounded(t *testing.T) {
 	}
 }
 
+// The same holds for connections.
+func TestRunsOfConnectionsAreBounded(t *testing.T) {
+	const run = 16
+	r := receiving(t, merge.New, tcp(t), tcp(t))
+	for range 5 * run {
+		r.send(t, 0)
+	}
+	require.Zero(t, r.next(t).Source)
+	r.send(t, 1)
+	n := 0
+	for r.next(t).Source == 0 {
+		n++
+	}
+	assert.LessOrEqual(t, n, run+1) // epoll may report the first of them before the other
+}
+
 // A queue costs little more than one system call for each datagram: time cannot
 // be asserted, but calls can be counted.
 func TestQueueCostsOneCallEach(t *testing.T) {

@@ -472,7 +472,6 @@ func TestInterface(t *testing.T) {
 	lo, err := netif.FindLoopback()
 	require.NoError(t, err)
 	eachUDP(t, func(t *testing.T, r receiver) {
-		r.Close()
 		newReceiver := receivers[strings.Split(t.Name(), "/")[1]]
 		for i := range r.sources {
 			raw, err := r.sources[i].UDP.SyscallConn()
@@ -488,6 +487,7 @@ func TestInterface(t *testing.T) {
 		if got := r.sources[1].Receive(make([]byte, 100)); got.Interface > 1<<16 {
 			t.Skipf("needs a system that reports the index in its own byte order, not %#x", got.Interface) // qemu-user does not
 		}
+		r.Close()
 		r = receiving(t, newReceiver, r.sources...)
 		for range 2 {
 			for source, want := range []int{0, lo.Index} {
