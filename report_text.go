@@ -48,14 +48,8 @@ func (r *Report) String() string {
 	section("interfaces", "interfaces", r.Interfaces != nil, r.interfaceRows())
 	section("round trips", "", true, r.tripRows())
 	section("packets from other machines to 127.0.0.1", "wire", r.Wire != nil, r.wireRows())
-	if l := r.Localhost; l == nil {
-		section("localhost", "localhost", false, nil)
-	} else {
-		var rows [][]string
-		for _, a := range l.Answers {
-			rows = append(rows, []string{a.Addr.String(), a.Source, a.state()})
-		}
-		section("localhost", "localhost", true, rows)
+	section("localhost", "localhost", r.Localhost != nil, r.localhostRows())
+	if l := r.Localhost; l != nil {
 		dial, listen := "nothing", "nothing"
 		if len(l.Dial) > 0 {
 			dial = page.List(l.Dial, ", then ", netip.Addr.String)
@@ -74,6 +68,16 @@ func (r *Report) String() string {
 		section("sockets of this process that other machines may reach", "exposed", r.Exposed != nil, rows)
 	}
 	return b.String()
+}
+
+func (r *Report) localhostRows() (rows [][]string) {
+	if r.Localhost == nil {
+		return nil
+	}
+	for _, a := range r.Localhost.Answers {
+		rows = append(rows, []string{a.Addr.String(), a.Source, a.state()})
+	}
+	return rows
 }
 
 // headline returns the sentence of the first line.

@@ -143,7 +143,7 @@ func (in *Injector) supervise() {
 		} else {
 			reply.flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
 		}
-		unix.Syscall(unix.SYS_IOCTL, in.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
+		_, _, _ = unix.Syscall(unix.SYS_IOCTL, in.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply))) // the caller may have gone
 	}
 }
 

@@ -26,13 +26,11 @@ type message struct {
 // r. Of an empty socket the error is EAGAIN.
 func (m *message) receive(fd int, b []byte, withInterface bool, r *Result) {
 	m.from.Family = unix.AF_UNSPEC
-	call, n, errno := "recvfrom", uintptr(0), unix.Errno(0)
+	call, receive := "recvfrom", m.recvfrom
 	if withInterface {
-		call = "recvmsg"
-		n, errno = m.recvmsg(fd, b)
-	} else {
-		n, errno = m.recvfrom(fd, b)
+		call, receive = "recvmsg", m.recvmsg
 	}
+	n, errno := receive(fd, b)
 	switch errno {
 	case 0:
 		r.N, r.From = int(n), m.sender()
