@@ -526,6 +526,8 @@ func (r *PortReport) headline(verdict Verdict) string {
 	case verdict == VerdictElsewhere:
 		return "nothing listens on " + port + " of 127.0.0.1 and ::1, but on " +
 			page.List(r.tcpSockets(), ", ", func(s PortSocket) string { return s.Addr.String() })
+	case r.refused() && len(r.tcpSockets()) > 0:
+		return port + " refuses connections, although something listens"
 	case r.refused():
 		return "nothing listens on " + port
 	}

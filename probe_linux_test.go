@@ -146,7 +146,7 @@ func TestProbeNamespace(t *testing.T) {
 			text: "fix: a socket listens on 127.0.0.1:3000: look for a packet filter"},
 		{name: "a firewall rejects both", setup: func(t *testing.T) { listen(t, "tcp", ""); filter(t, "tcp dport 3000 reject with tcp reset") },
 			verdict: "CLOSED", attempts: []string{refused6, refused4}, findings: []string{"info CLOSED"},
-			text: "look for a packet filter"},
+			text: "localhost: CLOSED  port 3000 refuses connections, although something listens\n"},
 		{name: "an address that can be bound alone", setup: func(t *testing.T) {
 			netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
 			netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")

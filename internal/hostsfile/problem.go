@@ -35,7 +35,11 @@ func explain(line []byte, name string) (netip.Addr, Problem) {
 				break
 			}
 		}
-		return addr, Problem{Why: describe(blamed) + " is taken for a part of the address or the name", Fix: replacement(blamed)}
+		fix := replacement(blamed)
+		if _, ok := readableWith("", before, name, keepNone); !ok && fix == deleteIt { // it stands between two words
+			fix = writeSpace
+		}
+		return addr, Problem{Why: describe(blamed) + " is taken for a part of the address or the name", Fix: fix}
 	}
 	fields := bytes.Fields(clean(before, keepNone, ""))
 	first, _ := cutField(comment, goSpace)
@@ -50,13 +54,21 @@ func explain(line []byte, name string) (netip.Addr, Problem) {
 // readable returns the address that package net would find for name, a final dot
 // aside, if all that is odd in the line were mended, apart from what is kept.
 func readable(line []byte, name string, keep func(rune) bool) (netip.Addr, bool) {
-	for _, between := range []string{"", " "} {
-		first, rest := cutField(clean(line, keep, between), goSpace)
-		if addr, err := netip.ParseAddr(string(first)); err == nil && hasField(rest, goSpace, func(f []byte) bool { return sameForGo(f, name) }) {
-			return addr.Unmap(), true
-		}
+	addr, ok := readableWith("", line, name, keep)
+	if !ok {
+		addr, ok = readableWith(" ", line, name, keep)
 	}
-	return netip.Addr{}, false
+	return addr, ok
+}
+
+// readableWith is readable with between in the place of what is deleted.
+func readableWith(between string, line []byte, name string, keep func(rune) bool) (netip.Addr, bool) {
+	first, rest := cutField(clean(line, keep, between), goSpace)
+	addr, err := netip.ParseAddr(string(first))
+	if err != nil || !hasField(rest, goSpace, func(f []byte) bool { return sameForGo(f, name) }) {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap(), true
 }
 
 // explainFields is explain for a line of printable characters.
@@ -224,14 +236,19 @@ func describe(r rune) string {
 	return fmt.Sprintf("the character U+%04X", r)
 }
 
+const (
+	deleteIt   = "delete it"
+	writeSpace = "write a space in its place"
+)
+
 // replacement returns what to do about a rune for which mend says that it is odd.
 func replacement(r rune) string {
 	s, _ := mend(r)
 	switch s {
 	case "":
-		return "delete it"
+		return deleteIt
 	case " ":
-		return "write a space in its place"
+		return writeSpace
 	}
 	return "write " + s + " in its place"
 }
