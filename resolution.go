@@ -162,10 +162,14 @@ func (res *Resolution) notLoopback(f *facts) (fs []Finding) {
 		})
 	}
 	if len(isolated) > 0 {
+		is := "is also " + addrsOf(isolated) + ", which leads"
+		if addrsOf(isolated) == res.Name {
+			is = "leads"
+		}
 		fs = append(fs, Finding{
 			Verdict:  VerdictNotLoopback,
 			Level:    LevelInfo,
-			Message:  res.Name + " is also " + addrsOf(isolated) + ", which leads to no other machine",
+			Message:  res.Name + " " + is + " to no other machine",
 			Evidence: sourcesOf(isolated),
 		})
 	}
@@ -237,6 +241,9 @@ func (res *Resolution) notFound(f *facts) []Finding {
 	}
 	if !slices.ContainsFunc(res.Answers, func(a Answer) bool { return !f.isolated[a.Addr] }) {
 		found.Verdict, found.Message = VerdictMissing, res.Name+" has no address here"
+		if len(res.Answers) > 0 {
+			found.Message = res.Name + " leads nowhere"
+		}
 		return []Finding{found}
 	}
 	return nil

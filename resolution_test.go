@@ -216,3 +216,12 @@ func TestResolutionOfHandIsNoPanic(t *testing.T) {
 		_ = (&loopback.Resolution{Name: "localhost", Verdict: loopback.VerdictMissing}).String()
 	})
 }
+
+// A name does not have an address and have none, or is "also" itself.
+func TestResolutionOfALinkLocalAddressAgreesWithItself(t *testing.T) {
+	r, err := loopback.Resolve(t.Context(), "fe80::1%nosuch0")
+	require.NoError(t, err)
+	require.Len(t, r.Findings, 2)
+	assert.Equal(t, "fe80::1%nosuch0 leads nowhere", r.Findings[0].Message)
+	assert.Equal(t, "fe80::1%nosuch0 leads to no other machine", r.Findings[1].Message)
+}
