@@ -237,12 +237,9 @@ func splitAddress(address string) (host, service string, err error) {
 	if address == "" {
 		return "", "", nil
 	}
-	host, service, err = net.SplitHostPort(address)
+	host, service, err = splitHostPort(address)
 	if err == nil {
 		return host, service, nil
-	}
-	if a, ok := errors.AsType[*net.AddrError](err); ok {
-		err = &net.AddrError{Err: strings.TrimSuffix(a.Err, " in address"), Addr: quote(address)}
 	}
 	isPort := strings.Trim(address, "0123456789") == ""
 	if !isPort && !IsHost(address) && !IsHostHeader(address) {

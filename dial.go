@@ -59,9 +59,9 @@ func dialAddrs(ctx context.Context, network, address string) ([]netip.AddrPort, 
 	default:
 		return nil, fmt.Errorf("%w: %w", ErrNotLoopback, net.UnknownNetworkError(network))
 	}
-	host, service, err := net.SplitHostPort(address)
+	host, service, err := splitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("address %s: %w", quote(address), err)
+		return nil, err
 	}
 	addrs, err := loopbackAddrs(network, host)
 	if err != nil {

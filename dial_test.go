@@ -77,8 +77,8 @@ func TestDialContextRefusesWithoutAsking(t *testing.T) {
 
 func TestDialContextNamesBadInput(t *testing.T) {
 	for address, want := range map[string]string{
-		"localhost":         `dial tcp: address "localhost": address localhost: missing port in address`,
-		"":                  `dial tcp: address "": missing port in address`,
+		"localhost":         `dial tcp: address "localhost": missing port`,
+		"":                  `dial tcp: address "": missing port`,
 		"localhost:99999":   "invalid port",
 		"localhost:no-such": "unknown port",
 		"127.0.0.1:-1":      "invalid port",

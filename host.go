@@ -1,7 +1,9 @@
 package loopback
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -79,6 +81,15 @@ func IsHostHeader(value string) bool {
 		}
 	}
 	return hosttext.EndsLikeLocalhost(host) && hosttext.IsLocalhost(host)
+}
+
+// splitHostPort is [net.SplitHostPort] with the input quoted in the error.
+func splitHostPort(address string) (host, service string, err error) {
+	host, service, err = net.SplitHostPort(address)
+	if a, ok := errors.AsType[*net.AddrError](err); ok {
+		err = &net.AddrError{Err: strings.TrimSuffix(a.Err, " in address"), Addr: quote(address)}
+	}
+	return host, service, err
 }
 
 // loopbackAddrs returns the addresses that a host stands for in a network: one,

@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -69,7 +70,10 @@ func Verify(c syscall.Conn) error {
 		return nil
 	}
 	op := &net.OpError{Op: "verify", Net: "socket", Err: err}
+	closed, ok := errors.AsType[*net.OpError](err)
 	switch {
+	case ok: // package net knows what the socket was
+		op.Net, op.Addr, op.Err = strings.TrimRight(closed.Net, "46"), closed.Addr, closed.Err
 	case !s.Local.IsValid():
 	case s.Type == sockctl.Raw:
 		op.Net, op.Addr = "ip", &net.IPAddr{IP: s.Local.Addr().AsSlice()}

@@ -134,6 +134,7 @@ func TestVerify(t *testing.T) {
 	err = loopback.Verify(closed)
 	require.ErrorIs(t, err, net.ErrClosed)
 	assert.NotErrorIs(t, err, loopback.ErrNotLoopback)
+	assert.EqualError(t, err, "verify tcp "+closed.Addr().String()+": use of closed network connection")
 
 	f, err := os.Open(os.Args[0])
 	require.NoError(t, err)
