@@ -738,7 +738,13 @@ func TestSameUserUnderFaults(t *testing.T) {
 	t.Logf("%d faults, %d errors", faults, failures)
 	assert.Greater(t, failures, faults/3)
 
+	// Where users are never told, there is no listener, whoever asks for it.
 	var err error
+	notTold := faulttest.Fault{Errno: unix.EPERM, First: 1,
+		Call: faulttest.Call{Name: "getsockopt TCP_INFO", Number: unix.SYS_GETSOCKOPT, Args: socketOption(unix.IPPROTO_TCP, unix.TCP_INFO)}}
+	in.During(notTold, func() { ln, err = lc.Listen(t.Context(), "tcp", ":0") })
+	require.ErrorIs(t, err, unix.EPERM)
+
 	ln, err = lc.Listen(t.Context(), "tcp", ":0")
 	require.NoError(t, err)
 	defer ln.Close()

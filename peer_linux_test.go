@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -474,4 +475,29 @@ func TestPeerUIDOfAServerThatHasNotAccepted(t *testing.T) {
 		defer server.Close()
 		wantPeer(t, c, uint32(os.Geteuid()), nil, addr)
 	}
+}
+
+// After a while the kernel forgets a client that has closed, although the server
+// still has its end of the connection.
+func TestPeerUIDOfAForgottenPeer(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Sysctl(t, "net/ipv4/tcp_fin_timeout", "1")
+	client, server := tcpPair(t, "127.0.0.1")
+	here, there := server.LocalAddr().(*net.TCPAddr).AddrPort(), server.RemoteAddr().(*net.TCPAddr).AddrPort()
+	client.Close()
+	server.SetReadDeadline(time.Now().Add(patience))
+	_, err := server.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	c, err := netlink.Open(unix.NETLINK_SOCK_DIAG)
+	require.NoError(t, err)
+	defer c.Close()
+	require.Eventually(t, func() bool {
+		_, err := c.TCP(there, here)
+		wantPeer(t, server, 0, loopback.ErrPeerGone, "closed")
+		return err == unix.ENOENT
+	}, patience, 20*time.Millisecond)
+	wantPeer(t, server, 0, loopback.ErrPeerGone, "forgotten")
 }
