@@ -69,7 +69,7 @@ func TestHandler(h http.Handler) error {
 	return failed.err()
 }
 
-// The team's table of requests; loopbackhttp has the same.
+// The table of requests is that of package loopbackhttp.
 //
 //go:embed testdata/host_headers.tsv
 var hostHeaders string

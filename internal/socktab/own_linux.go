@@ -2,29 +2,25 @@ package socktab
 
 import (
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
+// misses is how many numbers in a row may not be open before a list is faster.
+const misses = 64
+
 // eachDescriptor calls visit for every open descriptor, and for others. The
 // kernel takes longer to list a descriptor than to say that one is not open, so
 // that numbers in a dense table are tried without a list.
 func eachDescriptor(visit func(fd int) (open bool)) error {
-	const misses = 64 // in a row, after which a list is faster
 	d, err := openDescriptors()
 	if err != nil {
 		return bruteForce(visit) // no /proc, or no descriptor left
 	}
 	defer d.close()
-	for next := 0; ; {
-		fds, err := d.from(next)
-		if err != nil {
-			return err
-		}
-		if len(fds) == 0 {
-			return nil
-		}
+	for next, fds := 0, d.first; len(fds) > 0; {
 		for _, fd := range fds {
 			visit(fd)
 		}
@@ -39,13 +35,18 @@ func eachDescriptor(visit func(fd int) (open bool)) error {
 			}
 		}
 		next = end
+		if fds, err = d.from(next); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // descriptors is /proc/self/fd, opened.
 type descriptors struct {
-	fd  int
-	buf [4096]byte
+	fd    int
+	first []int // what from(0) returned
+	buf   [4096]byte
 }
 
 // openDescriptors fails where /proc/self/fd is not what Linux makes it: a list
@@ -57,9 +58,15 @@ func openDescriptors() (*descriptors, error) {
 		return nil, os.NewSyscallError("open", err)
 	}
 	d := &descriptors{fd: fd}
-	if fds, err := d.from(fd); err != nil || len(fds) == 0 || fds[0] != fd {
+	fds, err := d.from(0)
+	if d.first = fds; err == nil && (len(fds) >= misses || !slices.Contains(fds, fd)) { // or there is no more to read
+		if fds, err = d.from(fd); err == nil && (len(fds) == 0 || fds[0] != fd) {
+			err = unix.ENOENT
+		}
+	}
+	if err != nil {
 		d.close()
-		return nil, unix.ENOENT
+		return nil, err
 	}
 	return d, nil
 }
