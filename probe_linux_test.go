@@ -152,7 +152,7 @@ func TestProbeNamespace(t *testing.T) {
 			netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", "1")
 			t.Cleanup(func() {
 				os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("0"), 0)
-				exec.Command("ip", "addr", "add", "::1/128", "dev", "lo").Run()
+				exec.Command("ip", "addr", "add", "::1/128", "dev", "lo", "nodad").Run()
 			})
 			listen(t, "tcp4", "127.0.0.1")
 		}, verdict: "OPEN", findings: []string{}, text: "127.0.0.1:3000 answers, and this machine has no other family\n"},
@@ -205,7 +205,7 @@ func TestProbeNamespace(t *testing.T) {
 			netnstest.Run(t, "ip", "addr", "flush", "dev", "lo")
 			t.Cleanup(func() {
 				exec.Command("ip", "addr", "add", "127.0.0.1/8", "dev", "lo").Run()
-				exec.Command("ip", "addr", "add", "::1/128", "dev", "lo").Run()
+				exec.Command("ip", "addr", "add", "::1/128", "dev", "lo", "nodad").Run()
 			})
 		}, verdict: "CLOSED", findings: []string{"info CLOSED"},
 			text: "fix: see what is wrong with loopback itself"},
@@ -219,6 +219,7 @@ func TestProbeNamespace(t *testing.T) {
 			if tt.hosts != "" {
 				writeEtc(t, "hosts", tt.hosts)
 			}
+			settle(t) // ::1 may have come back a moment ago
 			tt.setup(t)
 			ctx := t.Context()
 			if strings.Contains(strings.Join(tt.attempts, ""), "no answer") || tt.verdict == "NO-ANSWER" {

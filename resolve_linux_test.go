@@ -840,7 +840,7 @@ func TestResolveMissesNoAddressThatIsOnlyBindable(t *testing.T) {
 	assert.Contains(t, resolveAfresh(t, "go", "localhost").Text, "fix: put `127.0.0.1 localhost` into /etc/hosts\n", "and not what would not work")
 
 	netnstest.Sysctl(t, "net/ipv6/ip_nonlocal_bind", "0")
-	netnstest.Run(t, "ip", "addr", "add", "::1/128", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "::1/128", "dev", "lo", "nodad")
 	settle(t)
 	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 	netnstest.Sysctl(t, "net/ipv4/ip_nonlocal_bind", "1")
