@@ -414,6 +414,8 @@ func TestVerifyOlderKernels(t *testing.T) {
 	filterSyscall(t, unix.SYS_GETSOCKOPT, 2, unix.IPV6_TRANSPARENT, unix.EOPNOTSUPP)
 	want("", multipath)
 	want("IP_TRANSPARENT: operation not supported", plain6)
+	filterSyscall(t, unix.SYS_GETSOCKOPT, 2, unix.SO_BINDTODEVICE, unix.EPERM)
+	want("SO_BINDTODEVICE: operation not permitted", plain4, onDevice(plain4, "wire"))
 }
 
 // wantSameState compares two socketStates.
