@@ -206,19 +206,34 @@ func Forbid(network, address string, _ syscall.RawConn) error {
 }
 
 // ForbidSelf is [Forbid] that refuses every other address of this machine as
-// well, as [IsSelf] tells them. Where the kernel cannot be asked it refuses.
+// well, as [IsSelf] tells them. On Linux it also refuses an address that policy
+// routing delivers to this machine for that protocol or port alone. Where the
+// kernel cannot be asked it refuses.
 func ForbidSelf(network, address string, _ syscall.RawConn) error {
 	addr, err := outside(network, address)
 	if err != nil {
 		return err
 	}
-	switch self, err := IsSelf(addr); {
+	switch self, err := isSelfTo(network, address, addr); {
 	case err != nil:
 		return fmt.Errorf("%s %s: %w: %w", network, quote(address), ErrSelf, err)
 	case self:
 		return fmt.Errorf("%s %s: %w: routing delivers it here", network, quote(address), ErrSelf)
 	}
 	return nil
+}
+
+// isSelfTo is IsSelf of addr, and of TCP or UDP to the port of address.
+func isSelfTo(network, address string, addr netip.Addr) (bool, error) {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil || addr.Unmap().IsMulticast() { // of the networks "ip*", or with a port that has a name
+		return IsSelf(addr)
+	}
+	protocol := uint8(syscall.IPPROTO_TCP)
+	if strings.HasPrefix(network, "udp") {
+		protocol = syscall.IPPROTO_UDP
+	}
+	return netif.IsLocalTo(netip.AddrPortFrom(addr.Unmap(), to.Port()), protocol)
 }
 
 // outside returns the address that package net hands to a Control function, or

@@ -115,6 +115,47 @@ func TestIsSelfSeesTheRoutes(t *testing.T) {
 	}
 }
 
+// A rule of policy routing may deliver one protocol, or one port, to this
+// machine.
+func TestForbidSelfSeesTheRulesOfAProtocol(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	run := func(args ...string) { t.Helper(); netnstest.Run(t, "ip", args...) }
+	run("link", "set", "lo", "up")
+	netnstest.NewNeighbour(t).Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	run("addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+	for _, family := range []string{"-4", "-6"} {
+		run(family, "rule", "add", "ipproto", "tcp", "lookup", "100")
+		run(family, "rule", "add", "ipproto", "udp", "dport", "53", "lookup", "101")
+	}
+	run("route", "add", "local", "198.51.100.0/24", "dev", "lo", "table", "100")
+	run("route", "add", "local", "203.0.113.0/24", "dev", "lo", "table", "101")
+	run("-6", "route", "add", "local", "2001:db8:1::/48", "dev", "lo", "table", "100")
+	run("-6", "route", "add", "local", "2001:db8:2::/48", "dev", "lo", "table", "101")
+	server, err := net.Listen("tcp6", "[::]:0")
+	require.NoError(t, err)
+	defer server.Close()
+	at := fmt.Sprintf("[2001:db8:1::7]:%d", server.Addr().(*net.TCPAddr).Port)
+	c, err := net.Dial("tcp", at)
+	require.NoError(t, err, "the rule leads here")
+	c.Close()
+	_, err = (&net.Dialer{Control: loopback.ForbidSelf}).Dial("tcp", at)
+	assert.ErrorIs(t, err, loopback.ErrSelf)
+
+	for _, a := range []struct{ network, address string }{
+		{"tcp4", "198.51.100.7:80"}, {"tcp6", "[::ffff:198.51.100.7]:80"}, {"udp4", "203.0.113.7:53"}, {"udp6", "[2001:db8:2::7]:53"},
+	} {
+		assert.ErrorIs(t, loopback.ForbidSelf(a.network, a.address, nil), loopback.ErrSelf, a.address)
+	}
+	for _, a := range []struct{ network, address string }{
+		{"udp4", "198.51.100.7:80"}, {"udp4", "203.0.113.7:54"}, {"tcp4", "203.0.113.7:53"}, {"udp6", "[2001:db8:2::7]:54"},
+		{"ip4:icmp", "198.51.100.7"}, {"tcp4", "192.0.2.1:80"}, {"udp4", "224.0.0.1:53"},
+	} {
+		assert.NoError(t, loopback.ForbidSelf(a.network, a.address, nil), a.address)
+	}
+}
+
 const forbidChild = "LOOPBACK_TEST_FORBID"
 
 // forbidden are the controls, and what each lets through of this machine.

@@ -18,6 +18,21 @@ func IsLocal(addr netip.Addr) (bool, error) {
 	return s.IsLocal(addr)
 }
 
+// IsLocalTo is [IsLocal] of a port of an address for TCP (protocol 6) or UDP
+// (17). On Linux, an address is also local if routing delivers it to this
+// machine for that protocol or port alone.
+func IsLocalTo(to netip.AddrPort, protocol uint8) (bool, error) {
+	s, err := OpenSelf()
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	if local, err := s.isLocal(to.Addr()); local || err != nil {
+		return local, err
+	}
+	return s.isLocalTo(to, protocol)
+}
+
 // A Self answers [IsLocal] for one network namespace until it is closed. On
 // Linux it holds a descriptor. Its methods may be called by several goroutines
 // at the same time.

@@ -19,16 +19,25 @@ func openSelf() (self, error) {
 
 func (s self) close() error { return s.conn.Close() }
 
-func (s self) isLocal(addr netip.Addr) (bool, error) {
+func (s self) isLocal(addr netip.Addr) (bool, error) { return byZone(addr, s.conn.Local) }
+
+func (s self) isLocalTo(to netip.AddrPort, protocol uint8) (bool, error) {
+	return byZone(to.Addr(), func(addr netip.Addr, oif int) (bool, error) {
+		return s.conn.LocalTo(netip.AddrPortFrom(addr, to.Port()), oif, protocol)
+	})
+}
+
+// byZone asks local about addr on the interface of its zone, and on any.
+func byZone(addr netip.Addr, local func(addr netip.Addr, oif int) (bool, error)) (bool, error) {
 	if zone := addr.Zone(); zone != "" {
 		index := zoneIndex(zone)
-		if local, err := s.conn.Local(addr.WithZone(""), index); local || err != nil || index == 0 {
-			return local, err
+		if yes, err := local(addr.WithZone(""), index); yes || err != nil || index == 0 {
+			return yes, err
 		}
 	}
 	// Also with a zone: the address may be that of another interface on the
 	// same link.
-	return s.conn.Local(addr.WithZone(""), 0)
+	return local(addr.WithZone(""), 0)
 }
 
 // zoneIndex returns the index of the interface that zone names, or is; 0 if

@@ -25,3 +25,5 @@ func (self) isLocal(addr netip.Addr) (bool, error) {
 	}
 	return false, nil
 }
+
+func (self) isLocalTo(netip.AddrPort, uint8) (bool, error) { return false, nil }

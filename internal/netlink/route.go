@@ -79,7 +79,21 @@ func (c *Conn) Local(dst netip.Addr, oif int) (bool, error) {
 	if dst.Is6() {
 		protocol = unix.IPPROTO_ICMPV6
 	}
-	msg := routeTo(dst, protocol)
+	return c.local(dst, oif, routeTo(dst, protocol))
+}
+
+// LocalTo is Local for a packet of the IP protocol unix.IPPROTO_TCP or
+// unix.IPPROTO_UDP to a port. Rules for that protocol or port alone count.
+func (c *Conn) LocalTo(dst netip.AddrPort, oif int, protocol uint8) (bool, error) {
+	msg := routeTo(dst.Addr(), int(protocol))
+	msg = binary.NativeEndian.AppendUint16(msg, unix.SizeofRtAttr+2)
+	msg = binary.NativeEndian.AppendUint16(msg, unix.RTA_DPORT)
+	msg = binary.BigEndian.AppendUint16(msg, dst.Port())
+	return c.local(dst.Addr(), oif, append(msg, 0, 0)) // padding
+}
+
+// local sends the question msg for the route to dst.
+func (c *Conn) local(dst netip.Addr, oif int, msg []byte) (bool, error) {
 	if oif != 0 {
 		msg = appendAttr(msg, unix.RTA_OIF, word(oif))
 	}
