@@ -208,11 +208,11 @@ func (lc *ListenConfig) parse(ctx context.Context, t transport, network, address
 	if lc.RequireBoth && len(addrs) != 2 {
 		return request{}, fmt.Errorf("loopback: RequireBoth is set, but %s %s asks for %v alone", network, quote(address), addrs[0])
 	}
-	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // asks no DNS
+	port, err := lookupPort(ctx, network, service)
 	if err != nil {
 		return request{}, err
 	}
-	return request{transport: t, addrs: addrs, port: uint16(port)}, nil
+	return request{transport: t, addrs: addrs, port: port}, nil
 }
 
 // checkNetwork returns an error unless network is one of t.

@@ -67,14 +67,14 @@ func dialAddrs(ctx context.Context, network, address string) ([]netip.AddrPort, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", quote(address), err)
 	}
-	slices.Reverse(addrs)                                              // ::1 first: RFC 6724
-	port, err := net.DefaultResolver.LookupPort(ctx, network, service) // asks no DNS
+	slices.Reverse(addrs) // ::1 first: RFC 6724
+	port, err := lookupPort(ctx, network, service)
 	if err != nil {
 		return nil, err
 	}
 	targets := make([]netip.AddrPort, len(addrs))
 	for i, addr := range addrs {
-		targets[i] = netip.AddrPortFrom(addr, uint16(port))
+		targets[i] = netip.AddrPortFrom(addr, port)
 	}
 	return targets, nil
 }

@@ -79,14 +79,24 @@ func TestDialContextNamesBadInput(t *testing.T) {
 	for address, want := range map[string]string{
 		"localhost":         `dial tcp: address "localhost": missing port`,
 		"":                  `dial tcp: address "": missing port`,
-		"localhost:99999":   "invalid port",
+		"localhost:99999":   `address "99999": invalid port`,
 		"localhost:no-such": "unknown port",
 		"127.0.0.1:-1":      "invalid port",
+		"localhost:\n\x1b":  `\n\x1b": unknown port`,
 	} {
 		c, err := loopback.DialContext(t.Context(), "tcp", address)
 		assert.Nil(t, c)
 		assert.ErrorContains(t, err, want, address)
 		assert.IsType(t, (*net.OpError)(nil), err)
+	}
+	long := strings.Repeat("1", 10_000)
+	for _, address := range []string{long, "localhost:" + long, "localhost:x" + long} {
+		_, err := loopback.DialContext(t.Context(), "tcp", address)
+		require.Error(t, err)
+		assert.Less(t, len(err.Error()), 300)
+		_, err = loopback.Listen("tcp", address)
+		require.Error(t, err)
+		assert.Less(t, len(err.Error()), 300)
 	}
 }
 

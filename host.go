@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -90,6 +91,21 @@ func splitHostPort(address string) (host, service string, err error) {
 		err = &net.AddrError{Err: strings.TrimSuffix(a.Err, " in address"), Addr: quote(address)}
 	}
 	return host, service, err
+}
+
+// lookupPort is [net.Resolver.LookupPort], which asks no DNS, with the input
+// quoted in the error.
+func lookupPort(ctx context.Context, network, service string) (uint16, error) {
+	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
+	switch e := err.(type) {
+	case *net.AddrError:
+		err = &net.AddrError{Err: e.Err, Addr: quote(service)}
+	case *net.DNSError:
+		unknown := *e
+		unknown.Name = quote(e.Name)
+		err = &unknown
+	}
+	return uint16(port), err
 }
 
 // loopbackAddrs returns the addresses that a host stands for in a network: one,
