@@ -70,9 +70,7 @@ func innermost(c net.Conn) (syscall.Conn, error) {
 		}
 		c = w.NetConn()
 	}
-	tcp, isTCP := c.(*net.TCPConn)
-	unix, isUnix := c.(*net.UnixConn)
-	if c == nil || isTCP && tcp == nil || isUnix && unix == nil {
+	if c == nil || slices.Contains([]net.Conn{(*net.TCPConn)(nil), (*net.UnixConn)(nil), (*net.UDPConn)(nil), (*net.IPConn)(nil)}, c) {
 		return nil, errors.New("there is no connection")
 	}
 	sc, ok := c.(syscall.Conn)

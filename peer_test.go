@@ -37,7 +37,8 @@ func TestPeerUIDIsUnsupportedOfOtherThingsThanStreams(t *testing.T) {
 }
 
 func TestPeerUIDNamesBadInput(t *testing.T) {
-	for name, c := range map[string]net.Conn{"nil": nil, "wrapped nil": wrapped{}, "nil TCPConn": (*net.TCPConn)(nil), "zero TCPConn": &net.TCPConn{}} {
+	for name, c := range map[string]net.Conn{"nil": nil, "wrapped nil": wrapped{}, "nil TCPConn": (*net.TCPConn)(nil), "zero TCPConn": &net.TCPConn{},
+		"nil UDPConn": (*net.UDPConn)(nil), "nil IPConn": (*net.IPConn)(nil), "zero UnixConn": &net.UnixConn{}} {
 		uid, err := loopback.PeerUID(c)
 		assert.ErrorContains(t, err, "loopback: user of the peer: ", name)
 		assert.Zero(t, uid, name)
