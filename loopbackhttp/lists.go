@@ -58,6 +58,8 @@ func (g *Guard) admitsHost(value string) bool {
 	switch {
 	case name == "":
 		return false
+	case host == "localhost", host == "127.0.0.1", host == "[::1]": // most requests
+		return true
 	case len(name) == len("localhost") && strings.EqualFold(name, "localhost"):
 		return true
 	case name[len(name)-1]|0x20 != 't' && loopback.IsHostHeader(value): // an address, not a name below localhost
