@@ -67,7 +67,7 @@ func (t table) read() ([]byte, error) {
 	}
 }
 
-// parse returns the sockets of a process.
+// parse returns the sockets of a process. An owner of 0 is not known.
 func (t table) parse(data []byte, pid uint32) (sockets []OwnSocket) {
 	if len(data) < 4 {
 		return nil
@@ -79,7 +79,8 @@ func (t table) parse(data []byte, pid uint32) (sockets []OwnSocket) {
 		}
 		row := rows[:t.rowSize]
 		rows = rows[t.rowSize:]
-		if binary.LittleEndian.Uint32(row[t.id:]) != pid {
+		owner := binary.LittleEndian.Uint32(row[t.id:])
+		if owner != pid && owner != 0 {
 			continue
 		}
 		size := 4
@@ -95,7 +96,32 @@ func (t table) parse(data []byte, pid uint32) (sockets []OwnSocket) {
 		if s.Info.Listening {
 			s.Info.Type = sockctl.Stream
 		}
-		sockets = append(sockets, s)
+		if owner == pid || held(s.Info.Local) {
+			sockets = append(sockets, s)
+		}
 	}
 	return sockets
+}
+
+// held reports whether this process has a socket that is bound to local. It tries
+// every handle, and serves where the table has no owner, as with Wine.
+func held(local netip.AddrPort) bool {
+	const last, step = 1 << 16, 4
+	for h := windows.Handle(step); h < last; h += step {
+		sa, err := windows.Getsockname(h)
+		if err != nil {
+			continue
+		}
+		var ap netip.AddrPort
+		switch sa := sa.(type) {
+		case *windows.SockaddrInet4:
+			ap = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+		case *windows.SockaddrInet6:
+			ap = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+		}
+		if ap == local {
+			return true
+		}
+	}
+	return false
 }
