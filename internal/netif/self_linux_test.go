@@ -3,6 +3,7 @@ package netif_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -31,6 +32,12 @@ func TestIsLocalAsksTheRoutes(t *testing.T) {
 	run("route", "add", "prohibit", "10.3.0.0/16")
 	run("-6", "route", "add", "blackhole", "2001:db8:2::/48")
 	run("-6", "route", "add", "unreachable", "2001:db8:3::/48")
+	for _, addr := range []string{"2001:db8::10", "fe80::10%eth0"} { // their routes come a moment later
+		require.Eventually(t, func() bool {
+			local, err := netif.IsLocal(netip.MustParseAddr(addr))
+			return err == nil && local
+		}, 10*time.Second, time.Millisecond, addr)
+	}
 	for addr, want := range map[string]bool{
 		"127.0.0.1": true, "127.9.9.9": true, "::1": true,
 		"192.0.2.10": true, "192.0.2.1": false, "192.0.2.255": false, "203.0.113.5": true, "203.0.113.6": false,

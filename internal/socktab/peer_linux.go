@@ -114,6 +114,8 @@ func (p *peers) uidOfTCP(fd int, here, there netip.AddrPort) (uint32, error) {
 	switch {
 	case !found && info.State == closeWait, found && s.Inode == 0 && s.State != established:
 		return 0, ErrGone // what the kernel keeps of a closed socket has no owner, and says user 0
+	case (!found || s.Inode == 0) && hangsUp(fd):
+		return 0, ErrGone
 	case !found:
 		return 0, fmt.Errorf("%w: this machine has no socket at the other end", ErrUnknown)
 	case s.Inode == 0:
@@ -122,6 +124,18 @@ func (p *peers) uidOfTCP(fd int, here, there netip.AddrPort) (uint32, error) {
 		return 0, fmt.Errorf("%w: the socket at the other end is in state %d", ErrUnknown, s.State)
 	}
 	return known(s.UID)
+}
+
+// hangUpTimeout bounds the wait for the last packet of a socket that is being
+// closed. It is already gone from the table then, and the packet on its way.
+const hangUpTimeout = 10 // milliseconds
+
+// hangsUp reports whether the other end of a connection closes it or resets it
+// at this moment.
+func hangsUp(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(fds, hangUpTimeout)
+	return err == nil && n > 0
 }
 
 // uidOfUnix returns the credentials that the kernel kept at connect(2):
