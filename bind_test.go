@@ -405,7 +405,8 @@ func TestBindingIsReadBack(t *testing.T) {
 		assert.Equal(t, string(text), string(again))
 		assert.Equal(t, b.String(), got.String())
 		assert.Equal(t, b.Bound(), got.Bound())
-		assert.Equal(t, errors.Is(b.Err, syscall.EADDRINUSE), errors.Is(got.Err, syscall.EADDRINUSE))
+		inUse := got.Err != nil && strings.Contains(string(text), `"errno":"EADDRINUSE"`) // Windows has a number of its own for it
+		assert.Equal(t, inUse, errors.Is(got.Err, syscall.EADDRINUSE))
 	}
 	text, err := json.Marshal(loopback.Binding{Network: "tcp6", Addr: netip.MustParseAddrPort("[::1]:80"), Ingress: loopback.IngressCheck,
 		Err: os.NewSyscallError("bind", syscall.EADDRINUSE)})

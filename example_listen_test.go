@@ -123,41 +123,6 @@ func ExampleRequire_quic() {
 	// Output: true
 }
 
-// A child process adopts the files as it would those of systemd. The program in
-// examples/restart does so without refusing a connection.
-func ExampleListener_Files() {
-	ln, err := loopback.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	files, err := ln.Files() // for ExtraFiles of an exec.Cmd
-	if err != nil {
-		fmt.Println("not on this system") // Windows
-		return
-	}
-	var lns []net.Listener
-	for _, f := range files {
-		inherited, err := net.FileListener(f)
-		f.Close()
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		lns = append(lns, inherited)
-	}
-	child, err := new(loopback.ListenConfig).Adopt(lns...)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer child.Close()
-	ln.Close() // the parent; connections that wait are the child's
-	_, err = net.Dial("tcp", child.Addr().String())
-	fmt.Println(err)
-	// Output: <nil>
-}
-
 // An HTTP client that reaches http://app.localhost:8080/ on a machine whose
 // resolver has never heard of the name. It does not wait for one family where a
 // packet filter drops it. loopback.DialContext does the same, and refuses every

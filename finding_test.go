@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,7 +51,9 @@ func TestOutcome(t *testing.T) {
 			for _, errno := range []error{syscall.ECONNREFUSED, syscall.ETIMEDOUT, syscall.EADDRINUSE} {
 				assert.Equal(t, errors.Is(tt.outcome.Err, errno), errors.Is(back.Err, errno), "%v", errno)
 			}
-			assert.Equal(t, tt.text, back.String())
+			if runtime.GOOS != "windows" || tt.name != "errno" { // where it is read back as that of Winsock
+				assert.Equal(t, tt.text, back.String())
+			}
 			again, err := json.Marshal(back)
 			require.NoError(t, err)
 			assert.Equal(t, tt.json, string(again))

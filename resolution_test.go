@@ -206,7 +206,9 @@ func TestResolutionIsReadBack(t *testing.T) {
 	require.NoError(t, err)
 	assert.JSONEq(t, string(data), string(again))
 	assert.Equal(t, string(data), string(again))
-	assert.Equal(t, res.String(), back.String())
+	if runtime.GOOS != "windows" { // where the error is read back as that of Winsock
+		assert.Equal(t, res.String(), back.String())
+	}
 	assert.True(t, errors.Is(back.Answers[0].Bind.Err, syscall.EADDRNOTAVAIL))
 }
 

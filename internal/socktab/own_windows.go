@@ -108,6 +108,9 @@ func (t table) parse(data []byte, pid uint32) (sockets []OwnSocket) {
 func held(local netip.AddrPort) bool {
 	const last, step = 1 << 16, 4
 	for h := windows.Handle(step); h < last; h += step {
+		if kind, err := windows.GetFileType(h); err != nil || kind != windows.FILE_TYPE_PIPE { // which sockets are said to be
+			continue
+		}
 		sa, err := windows.Getsockname(h)
 		if err != nil {
 			continue
