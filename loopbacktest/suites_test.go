@@ -84,6 +84,7 @@ func TestTestHandlerAcceptsRightOnes(t *testing.T) {
 }
 
 func TestTestHandlerFindsFaults(t *testing.T) {
+	skipSlow(t)
 	unless := func(also func(r *http.Request) bool) http.Handler { // right, but for what also lets pass
 		return guarded(func(r *http.Request) bool { return localHost(r) && sameSite(r) || also(r) })
 	}
@@ -230,6 +231,7 @@ func literal(check func(addr netip.Addr) bool) dialFunc {
 }
 
 func TestTestForbidFindsFaults(t *testing.T) {
+	skipSlow(t)
 	control := func(bad func(ip net.IP) bool) dialFunc {
 		return (&net.Dialer{ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 			host, _, _ := net.SplitHostPort(address)
@@ -396,6 +398,7 @@ func TestTestListenerAcceptsRightOnes(t *testing.T) {
 }
 
 func TestTestListenerFindsFaults(t *testing.T) {
+	skipSlow(t)
 	broken := errors.New("broken")
 	for _, tt := range []faulty[func(t *testing.T) net.Listener]{
 		{"every interface", func(t *testing.T) net.Listener { return listenOn(t, "tcp", ":0") }, "every interface"},

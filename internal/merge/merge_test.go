@@ -179,6 +179,9 @@ func TestNextNamesTheSource(t *testing.T) {
 
 // A crowd at one source does not keep the other from being served.
 func TestNextStarvesNobody(t *testing.T) {
+	if testing.Short() && runtime.GOOS == "windows" {
+		t.Skip("fairness between goroutines is the scheduler's, and Wine lets it wait for seconds")
+	}
 	each(t, func(t *testing.T, r receiver) {
 		const few = 10
 		fromSecond := make(chan netip.AddrPort, few)
