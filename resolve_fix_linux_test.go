@@ -93,6 +93,9 @@ func TestResolveFixesMend(t *testing.T) {
 		}
 	}
 	t.Logf("%v", verdicts)
+	if testing.Short() {
+		return // too few states for every verdict
+	}
 	for _, verdict := range []string{"NOT-LOOPBACK", "FROM-DNS", "MISSING", "UNREACHABLE", "NO-IPV4", "NO-IPV6", "IPv4-ONLY", "IPv6-ONLY"} {
 		assert.Positive(t, verdicts[verdict], "no state is %s", verdict)
 	}

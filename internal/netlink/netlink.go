@@ -58,7 +58,7 @@ func (c *Conn) Namespace() (uint64, error) {
 // NamespaceOf is [Conn.Namespace] for a socket of any kind.
 func NamespaceOf(fd int) (uint64, error) {
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	if err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP { // before Linux 5.14, and in imitations of Linux
+	if err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP || err == unix.EINVAL { // before Linux 5.14, and in imitations of Linux
 		return 0, nil
 	}
 	return cookie, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
