@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -335,6 +336,9 @@ func TestPeerUIDNeverTakesTheDeadForRoot(t *testing.T) {
 }
 
 func TestPeerUIDWithoutNetlink(t *testing.T) {
+	if runtime.GOARCH == "386" {
+		t.Skip("on 386 sockets are made by socketcall(2), which no filter can look into")
+	}
 	if !inChild(t) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -152,6 +153,9 @@ func TestSameUserFailsWithLoopbackDown(t *testing.T) {
 }
 
 func TestSameUserFailsWithoutNetlink(t *testing.T) {
+	if runtime.GOARCH == "386" {
+		t.Skip("on 386 sockets are made by socketcall(2), which no filter can look into")
+	}
 	if !inChild(t) {
 		return
 	}
