@@ -438,7 +438,7 @@ func benchPair(b *testing.B, others int) (client, server *net.TCPConn) {
 // more of each than it needs.
 func scanProc(b *testing.B, local, remote netip.AddrPort) (uid uint64, ok bool) {
 	b.Helper()
-	f, err := os.Open("/proc/net/tcp")
+	f, err := os.Open("/proc/thread-self/net/tcp") // the main thread may be in another namespace
 	if err != nil {
 		b.Skipf("needs /proc: %v", err)
 	}
