@@ -233,6 +233,47 @@ func TestListenUnderFaults(t *testing.T) {
 	}
 }
 
+// An address that goes away while Listen is at work is left out with the reason,
+// and is an error of RequireBoth. Nothing is left open.
+func TestListenWhereAnAddressVanishes(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	in := faulty(t)
+	p := faulttest.Plan{Calls: []faulttest.Call{{Name: "bind", Number: unix.SYS_BIND}}, Errnos: []unix.Errno{unix.EADDRNOTAVAIL, unix.EAFNOSUPPORT}}
+	for network, listen := range listenFuncs {
+		leftOut, failed := 0, 0
+		before := descriptors(t)
+		in.Each(p, func(f faulttest.Fault, during func(func())) {
+			for _, lc := range []*loopback.ListenConfig{{Ingress: loopback.IngressAny}, {Ingress: loopback.IngressAny, RequireBoth: true}} {
+				var c bound
+				var err error
+				during(func() { c, err = listen(lc, t.Context(), "", ":0") })
+				if err != nil {
+					failed++
+					assert.ErrorIs(t, err, f.Errno, "%v", f)
+				} else {
+					var have []loopback.Binding
+					for _, b := range c.Bindings() {
+						if b.Bound() {
+							have = append(have, b)
+							continue
+						}
+						leftOut++
+						assert.ErrorIs(t, b.Err, f.Errno, "%v: %v", f, b)
+						assert.False(t, lc.RequireBoth, "%v: %v", f, b)
+					}
+					wantHeld(t, f, have)
+					assert.NoError(t, c.Close())
+				}
+				assert.Equal(t, before, descriptors(t), "%v: left open", f)
+			}
+		})
+		assert.Positive(t, leftOut, network)
+		assert.Positive(t, failed, network)
+	}
+}
+
 // A port by number is free again after a Listen that failed, wherever it did.
 func TestListenUnderFaultsFreesThePort(t *testing.T) {
 	if !netnstest.In(t) {
