@@ -162,7 +162,7 @@ func (a *adoption) add(c syscall.Conn) (gate, error) {
 	if p.foreign != nil && a.config.checksUsers() {
 		return gate{}, fmt.Errorf("loopback: SameUser or AllowUIDs is set, and the users of connections are not told: %w", p.foreign)
 	}
-	found, err := p.prove(context.Background(), modes, info.Local.Addr())
+	found, err := p.prove(context.Background(), modes, info.Local.Addr(), sockctl.CanConnect(info.Local.Addr()))
 	if err != nil {
 		return gate{}, err
 	}

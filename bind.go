@@ -261,10 +261,11 @@ type plannedBinding struct {
 // plan decides how each address of r is to be guarded.
 func (p prover) plan(ctx context.Context, modes []Ingress, r request) ([]plannedBinding, error) {
 	planned := make([]plannedBinding, len(r.addrs))
+	unreached := sockctl.CanConnectAll(r.addrs)
 	for i, addr := range r.addrs {
 		b := &planned[i]
 		b.Network, b.Addr = r.transport.network(addr), netip.AddrPortFrom(addr, r.port)
-		proof, err := p.prove(ctx, modes, addr)
+		proof, err := p.prove(ctx, modes, addr, unreached[i])
 		if err != nil {
 			return nil, b.opError(err)
 		}
@@ -377,6 +378,7 @@ func bindOnce[S socket](r request, planned []plannedBinding, reserve bool, open 
 			_ = all.close() // the first error is the one to report
 		}
 	}()
+	all = sockets[S]{socks: make([]S, 0, len(planned)), bindings: make([]Binding, 0, len(planned))}
 	port := r.port
 	if reserve && port == 0 && r.transport == transportTCP && len(planned) > 1 {
 		var release func()

@@ -118,10 +118,15 @@ const (
 // network returns the network that addr belongs to: "tcp4", "tcp6", "udp4" or
 // "udp6".
 func (t transport) network(addr netip.Addr) string {
-	if addr.Is6() {
-		return string(t) + "6"
+	switch { // without an allocation
+	case t == transportTCP && addr.Is6():
+		return "tcp6"
+	case t == transportTCP:
+		return "tcp4"
+	case addr.Is6():
+		return "udp6"
 	}
-	return string(t) + "4"
+	return "udp4"
 }
 
 // admitConn returns nil if an accepted connection is let in, and else an error

@@ -41,9 +41,9 @@ type proof struct {
 
 // A prover finds out which modes serve a client of this machine.
 type prover struct {
-	loopback netif.Loopback
-	self     *netif.Self // nil where this machine's addresses cannot be asked for
-	foreign  error       // why nothing can be proved about the socket at hand: it is of another network namespace
+	loopback netif.Loopback // not known to IngressAny
+	self     *netif.Self    // nil where this machine's addresses cannot be asked for
+	foreign  error          // why nothing can be proved about the socket at hand: it is of another network namespace
 	try      trial
 	excludes func(Ingress) error // why the socket at hand cannot have a mode; nil if it can have each
 
@@ -53,11 +53,14 @@ type prover struct {
 // newProver returns a prover of modes, in the network namespace of the calling
 // thread. The error is a lack of descriptors or memory.
 func newProver(modes []Ingress, try trial) (prover, error) {
-	loopback, err := netif.FindLoopback()
-	if err != nil {
+	p := prover{try: try}
+	if modes[0] == IngressAny {
+		return p, nil
+	}
+	var err error
+	if p.loopback, err = netif.FindLoopback(); err != nil {
 		return prover{}, err
 	}
-	p := prover{loopback: loopback, try: try}
 	if modes[0] == IngressDevice || modes[0] == IngressCheck {
 		self, err := netif.OpenSelf()
 		switch {
@@ -86,16 +89,17 @@ type passage struct {
 }
 
 // prove returns the proof for addr with the first of the modes that serves a
-// client of this machine. Where nothing gets through, with any mode or none, or
-// no port is left to try it on, nothing can be proved. The proof then has the
-// first mode that can be set.
+// client of this machine; unreached is what [sockctl.CanConnect] says of addr.
+// Where nothing gets through, with any mode or none, or no port is left to try
+// it on, nothing can be proved. The proof then has the first mode that can be
+// set.
 //
 // The error wraps [errors.ErrUnsupported] if each mode failed. Else it is the
 // end of ctx, or a lack of descriptors or memory.
-func (p prover) prove(ctx context.Context, modes []Ingress, addr netip.Addr) (proof, error) {
+func (p prover) prove(ctx context.Context, modes []Ingress, addr netip.Addr, unreached error) (proof, error) {
 	g := gate{ingress: modes[0], loopback: p.loopback, addr: addr, self: p.self}
 	if p.foreign == nil {
-		if err := p.absent(ctx, addr); syserr.Exhausted(err) {
+		if err := absent(ctx, addr, unreached); syserr.Exhausted(err) {
 			return proof{}, err
 		} else if err != nil {
 			return proof{gate: g, missing: err}, nil
@@ -171,14 +175,20 @@ func (p *prover) examine(ctx context.Context, g gate) trialResult {
 }
 
 // absent returns why this machine does not have addr, or a lack of descriptors
-// or memory, and else nil. It binds nothing where addr can be connected to. With
-// the loopback interface down nothing can be connected to.
-func (p prover) absent(ctx context.Context, addr netip.Addr) error {
-	err := sockctl.CanConnect(addr)
+// or memory, and else nil; err is what [sockctl.CanConnect] says of addr. It
+// binds nothing where addr can be connected to. With the loopback interface
+// down nothing can be connected to.
+func absent(ctx context.Context, addr netip.Addr, err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case syserr.Exhausted(err):
 		return err
-	case !syserr.Missing(err) && (!syserr.Is(err, "ENETUNREACH") || p.down()):
+	case syserr.Is(err, "ENETUNREACH"):
+		if lo, lerr := netif.FindLoopback(); lerr != nil || down(lo) {
+			return lerr
+		}
+	case !syserr.Missing(err):
 		return nil
 	}
 	if _, berr := sockctl.BindOnly(ctx, addr); syserr.Exhausted(berr) || syserr.Missing(berr) {
@@ -187,19 +197,19 @@ func (p prover) absent(ctx context.Context, addr netip.Addr) error {
 	return fmt.Errorf("%w: bound, but not connected to: %w", syscall.EADDRNOTAVAIL, err)
 }
 
-func (p prover) down() bool { return p.loopback.Index != 0 && !p.loopback.Up }
+func down(lo netif.Loopback) bool { return lo.Index != 0 && !lo.Up }
 
 // round makes a trial, bounded in time.
 func (p prover) round(ctx context.Context, g gate) (bound bool, err error) {
 	limit := proofTime
-	if p.down() {
+	if down(p.loopback) {
 		limit = proofTimeDown
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	g.temporary = true
 	got, err := p.try(ctx, g)
-	if got.bound && err != nil && p.down() {
+	if got.bound && err != nil && down(p.loopback) {
 		err = errLoopbackDown
 	}
 	return got.bound, err

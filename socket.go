@@ -110,8 +110,12 @@ func confirm(c syscall.Conn, got, want netip.AddrPort, user controlFunc) error {
 type controlFunc = func(network, address string, c syscall.RawConn) error
 
 // control returns a control function for a new socket: first the user's, then
-// what g needs, so that the user's cannot undo it.
+// what g needs, so that the user's cannot undo it. It is nil where there is
+// nothing to do.
 func (g gate) control(user controlFunc, t transport) controlFunc {
+	if user == nil && g.ingress == IngressAny && !g.temporary && !sockctl.ExclusiveOnRequest {
+		return nil
+	}
 	return func(network, address string, c syscall.RawConn) error {
 		if user != nil {
 			if err := user(network, address, c); err != nil {

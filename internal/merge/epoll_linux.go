@@ -71,7 +71,7 @@ func newReceiver(sources []Source) (_ Receiver, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // for os.NewFile to put it in the poller
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK); err != nil { // for os.NewFile to put it in the poller
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -89,7 +89,12 @@ func newReceiver(sources []Source) (_ Receiver, err error) {
 		}
 	}()
 	// Bound once: they would be allocated for each call.
-	e.ready, e.read, e.count, e.receive = e.take, e.recv, e.countWaiting, e.datagram
+	e.ready = e.take
+	if e.isUDP {
+		e.read, e.receive = e.recv, e.datagram
+	} else {
+		e.count, e.receive = e.countWaiting, e.accept
+	}
 	if err := e.file.SetDeadline(time.Time{}); err != nil { // NewFile says nothing if the poller did not take it
 		return nil, err
 	}
@@ -99,13 +104,14 @@ func newReceiver(sources []Source) (_ Receiver, err error) {
 	for i, s := range sources {
 		var c syscall.Conn = s.UDP
 		if s.TCP != nil {
-			c, e.receive = s.TCP, e.accept
+			c = s.TCP
 		}
 		raw, err := c.SyscallConn()
 		if err != nil {
 			return nil, err
 		}
-		if err := add(fd, raw, i); err != nil {
+		e.events[i] = unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+		if err := add(fd, raw, &e.events[i]); err != nil {
 			return nil, err
 		}
 		e.sources[i] = watched{Source: s, raw: raw}
@@ -113,11 +119,10 @@ func newReceiver(sources []Source) (_ Receiver, err error) {
 	return e, nil
 }
 
-// add adds a socket to an epoll instance, under the number i.
-func add(epoll int, c syscall.RawConn, i int) (err error) {
+// add adds a socket to an epoll instance.
+func add(epoll int, c syscall.RawConn, event *unix.EpollEvent) (err error) {
 	if cerr := c.Control(func(fd uintptr) {
-		err = os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd),
-			&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}))
+		err = os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd), event))
 	}); cerr != nil {
 		return cerr
 	}

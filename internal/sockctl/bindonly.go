@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -57,8 +58,22 @@ func HasAddr(ctx context.Context, addr netip.Addr) error {
 // addr of this machine, and else the error that says why not. It connects a UDP
 // socket, which sends nothing. Where the way to addr leads out of this machine,
 // as by a default route, the error is [syscall.EADDRNOTAVAIL].
-func CanConnect(addr netip.Addr) error {
-	from, err := connectFrom(addr)
+func CanConnect(addr netip.Addr) error { return CanConnectAll([]netip.Addr{addr})[0] }
+
+// CanConnectAll returns what [CanConnect] returns of each address. It takes two
+// thirds of the time for 127.0.0.1 and ::1.
+func CanConnectAll(addrs []netip.Addr) []error {
+	var c connector
+	defer c.close()
+	errs := make([]error, len(addrs))
+	for i, addr := range slices.Backward(addrs) { // ::1 first: see connector
+		errs[i] = c.canConnect(addr)
+	}
+	return errs
+}
+
+func (c *connector) canConnect(addr netip.Addr) error {
+	from, err := c.from(addr)
 	if err != nil {
 		return err
 	}

@@ -4,4 +4,6 @@ package sockctl
 
 import "syscall"
 
+const exclusiveOnRequest = false
+
 func exclusive(syscall.RawConn) error { return nil }

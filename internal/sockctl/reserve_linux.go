@@ -22,11 +22,11 @@ func reservePort() (port uint16, release func()) {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) != nil {
 		return 0, release
 	}
-	sa, err := unix.Getsockname(fd)
+	sa, err := syscall.Getsockname(fd) // that of x/sys would ask for the protocol as well
 	if err != nil {
 		return 0, release
 	}
-	return uint16(sa.(*unix.SockaddrInet6).Port), release
+	return uint16(sa.(*syscall.SockaddrInet6).Port), release
 }
 
 func noReuse(c syscall.RawConn) error {

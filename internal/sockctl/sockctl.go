@@ -45,6 +45,9 @@ func Inspect(fd uintptr) (Info, error) { return inspect(fd) }
 // do so there.
 func Exclusive(c syscall.RawConn) error { return exclusive(c) }
 
+// ExclusiveOnRequest reports whether Exclusive does something on this system.
+const ExclusiveOnRequest = exclusiveOnRequest
+
 // NoReuse turns off SO_REUSEADDR, which package net sets on TCP listeners, on a
 // temporary socket that is about to be bound to any port: with it Linux
 // searches one half of the port range before the other. Elsewhere it does

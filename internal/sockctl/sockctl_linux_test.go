@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -77,6 +79,57 @@ func TestInterfaceOfWhatCameIn(t *testing.T) {
 		assert.Zero(t, sockctl.DatagramInterface(nil))
 		assert.Zero(t, sockctl.DatagramInterface(control[:unix.SizeofCmsghdr+3]), "cut off")
 	}
+}
+
+// One question about both addresses has the answers of two.
+func TestCanConnectAllAgreesWithCanConnect(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	v4, v6 := netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()
+	n := netnstest.NewNeighbour(t)
+	n.Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+	ip := func(args string) func() { return func() { netnstest.Run(t, "ip", strings.Fields(args)...) } }
+	v6only := func(v string) func() { return func() { netnstest.Sysctl(t, "net/ipv6/bindv6only", v) } }
+	for _, step := range []struct {
+		name   string
+		do     func()
+		v4, v6 error
+	}{
+		{"lo is down", ip("link set lo down"), unix.ENETUNREACH, unix.ENETUNREACH},
+		{"lo is up", ip("link set lo up"), nil, nil},
+		{"IPv6 sockets are of IPv6 alone", v6only("1"), nil, nil},
+		{"IPv6 sockets are of both families", v6only("0"), nil, nil},
+		{"127.0.0.1 has no route", func() {
+			ip("route del local 127.0.0.1 table local")()
+			ip("route del local 127.0.0.0/8 table local")()
+		}, unix.ENETUNREACH, nil},
+		{"127.0.0.1 leads out", ip("route add default via 192.0.2.1"), unix.EADDRNOTAVAIL, nil},
+		{"::1 has no route", ip("-6 route del local ::1 table local"), unix.EADDRNOTAVAIL, unix.ENETUNREACH},
+		{"::1 leads out", ip("-6 route add default via 2001:db8::1 dev eth0"), unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL},
+		{"127.0.0.1 is back", ip("route add local 127.0.0.1 dev lo table local"), nil, unix.EADDRNOTAVAIL},
+		{"127.0.0.1 has another source", ip("route replace local 127.0.0.1 dev eth0 src 192.0.2.10 table local"), nil, unix.EADDRNOTAVAIL},
+		{"::1 is back", ip("-6 route add local ::1 dev lo table local"), nil, nil},
+	} {
+		step.do()
+		before := descriptors(t)
+		both := sockctl.CanConnectAll([]netip.Addr{v4, v6})
+		assert.Equal(t, before, descriptors(t), step.name)
+		for i, want := range []error{step.v4, step.v6} {
+			alone := sockctl.CanConnect([]netip.Addr{v4, v6}[i])
+			assert.ErrorIs(t, both[i], want, "%s: %v", step.name, i)
+			assert.Equal(t, alone, both[i], "%s: %v", step.name, i)
+		}
+	}
+}
+
+// descriptors returns the number of descriptors of this process.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(entries)
 }
 
 // A machine does not have an address that it can bind and not connect to, even
