@@ -14,14 +14,18 @@ import (
 // BenchmarkExposed finds one exposed socket among descriptors of all kinds,
 // beside two walks that others make: over the links of /proc/self/fd, and over
 // the tables of /proc/net for the sockets among those.
+//
+// The other sockets come before the many descriptors: the descriptor table of
+// the process never shrinks, and takes longer to list then.
 func BenchmarkExposed(b *testing.B) {
-	for _, descriptors := range []int{10, 1_000, 10_000} {
-		b.Run(fmt.Sprintf("%d descriptors", descriptors), func(b *testing.B) { benchExposed(b, descriptors) })
-	}
+	b.Run("10 descriptors", func(b *testing.B) { benchExposed(b, 10) })
 	b.Run("20000 other sockets", func(b *testing.B) {
 		benchPair(b, 20_000)
 		benchExposed(b, 10)
 	})
+	for _, descriptors := range []int{1_000, 10_000} {
+		b.Run(fmt.Sprintf("%d descriptors", descriptors), func(b *testing.B) { benchExposed(b, descriptors) })
+	}
 }
 
 func benchExposed(b *testing.B, descriptors int) {

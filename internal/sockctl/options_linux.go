@@ -17,7 +17,7 @@ func inspectOptions(fd handle, info *Info) error {
 	if err != nil {
 		return os.NewSyscallError("getsockopt SO_PROTOCOL", err)
 	}
-	info.Multipath = protocol == unix.IPPROTO_MPTCP
+	info.Protocol, info.Multipath = protocol, protocol == unix.IPPROTO_MPTCP
 	if info.Namespace, err = netlink.NamespaceOf(fd); err != nil {
 		return err
 	}

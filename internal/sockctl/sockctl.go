@@ -26,6 +26,7 @@ type Info struct {
 	Local       netip.AddrPort // unmapped; the zero value if Windows says that it is not bound
 	Peer        netip.AddrPort // unmapped; the zero value if it is not connected
 	Listening   bool
+	Protocol    int    // as SO_PROTOCOL says; 0 on systems other than Linux
 	Multipath   bool   // multipath TCP
 	Namespace   uint64 // as netif.Namespace; 0 where the system does not say
 	Transparent bool   // IP_TRANSPARENT: it is given connections to other addresses

@@ -1,11 +1,14 @@
 package socktab
 
 import (
+	"encoding/binary"
 	"os"
 	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/loopback/internal/sockctl"
 )
 
 // misses is how many numbers in a row may not be open before a list is faster.
@@ -15,12 +18,13 @@ const misses = 64
 // kernel takes longer to list a descriptor than to say that one is not open, so
 // that numbers in a dense table are tried without a list.
 func eachDescriptor(visit func(fd int) (open bool)) error {
-	d, err := openDescriptors()
+	var d descriptors
+	first, err := d.open()
 	if err != nil {
 		return bruteForce(visit) // no /proc, or no descriptor left
 	}
 	defer d.close()
-	for next, fds := 0, d.first; len(fds) > 0; {
+	for next, fds := 0, first; len(fds) > 0; {
 		for _, fd := range fds {
 			visit(fd)
 		}
@@ -42,25 +46,28 @@ func eachDescriptor(visit func(fd int) (open bool)) error {
 	return nil
 }
 
-// descriptors is /proc/self/fd, opened.
+// descriptors is /proc/self/fd, opened. It is of a size for the stack.
 type descriptors struct {
-	fd    int
-	first []int // what from(0) returned
-	buf   [4096]byte
+	fd   int
+	buf  [4096]byte
+	list [4096 / shortestEntry]int // what from returned
 }
 
-// openDescriptors fails where /proc/self/fd is not what Linux makes it: a list
-// that has the descriptor that it is read with, at a place that follows from the
-// number.
-func openDescriptors() (*descriptors, error) {
-	fd, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+// shortestEntry is the length of the entry of a name of one digit: getdents(2).
+const shortestEntry = 24
+
+// open returns what from(0) returns. It fails where /proc/self/fd is not what
+// Linux makes it: a list that has the descriptor that it is read with, at a
+// place that follows from the number.
+func (d *descriptors) open() (first []int, err error) {
+	if d.fd, err = unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, os.NewSyscallError("open", err)
 	}
-	d := &descriptors{fd: fd}
-	fds, err := d.from(0)
-	if d.first = fds; err == nil && (len(fds) >= misses || !slices.Contains(fds, fd)) { // or there is no more to read
-		if fds, err = d.from(fd); err == nil && (len(fds) == 0 || fds[0] != fd) {
+	first, err = d.read(0)
+	if err == nil && (len(first) >= misses || !slices.Contains(first, d.fd)) { // or there is no more to read
+		first = slices.Clone(first)
+		var fds []int
+		if fds, err = d.from(d.fd); err == nil && (len(fds) == 0 || fds[0] != d.fd) {
 			err = unix.ENOENT
 		}
 	}
@@ -68,43 +75,64 @@ func openDescriptors() (*descriptors, error) {
 		d.close()
 		return nil, err
 	}
-	return d, nil
+	return first, nil
 }
 
 func (d *descriptors) close() { unix.Close(d.fd) }
 
 // from returns some of the open descriptors, the first that are not less than
-// fd. It returns none if there are no more.
+// fd. It returns none if there are no more. The next call overwrites them.
 func (d *descriptors) from(fd int) ([]int, error) {
 	const dots = 2 // the entries . and .. come first
 	if _, err := unix.Seek(d.fd, int64(fd)+dots, unix.SEEK_SET); err != nil {
 		return nil, os.NewSyscallError("lseek", err)
 	}
+	return d.read(fd)
+}
+
+// read is from, at the place where the last one ended.
+func (d *descriptors) read(fd int) ([]int, error) {
 	n, err := unix.ReadDirent(d.fd, d.buf[:])
 	if err != nil {
 		return nil, os.NewSyscallError("getdents64", err)
 	}
-	var fds []int
-	_, _, names := unix.ParseDirent(d.buf[:n], -1, nil)
-	for _, name := range names {
-		if n, err := strconv.Atoi(name); err == nil && n >= fd {
+	fds := d.list[:0]
+	for entries := d.buf[:n]; len(entries) >= shortestEntry; {
+		const length, name = 16, 19 // offsets in struct linux_dirent64
+		size := int(binary.NativeEndian.Uint16(entries[length:]))
+		if size < shortestEntry || size > len(entries) {
+			break
+		}
+		if n, ok := number(entries[name:size]); ok && n >= fd {
 			fds = append(fds, n)
 		}
+		entries = entries[size:]
 	}
 	return fds, nil
 }
 
+// number returns the number that name is, up to its zero byte. It is not of
+// package strconv, which would take a string.
+func number(name []byte) (n int, ok bool) {
+	for _, c := range name {
+		switch {
+		case c == 0:
+			return n, ok
+		case c < '0' || c > '9':
+			return 0, false
+		}
+		n, ok = 10*n+int(c-'0'), true
+	}
+	return n, ok
+}
+
 // protocol returns the name of the protocol of a socket, or "" if it follows
 // from the type.
-func protocol(fd int) string {
-	p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil {
-		return ""
-	}
-	if typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || typ == unix.SOCK_RAW {
+func protocol(info sockctl.Info) string {
+	if info.Type == sockctl.Raw {
 		return "" // and the port is the protocol
 	}
-	switch p {
+	switch info.Protocol {
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		return "icmp"
 	case unix.IPPROTO_SCTP:

@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+
+	"example.com/loopback/internal/sockctl"
 )
 
 // eachDescriptor calls visit for every open descriptor, and for others.
@@ -28,7 +30,7 @@ func eachDescriptor(visit func(fd int) (open bool)) error {
 	return nil
 }
 
-func protocol(int) string { return "" }
+func protocol(sockctl.Info) string { return "" }
 
 // describeOther passes over sockets that are not of the internet: most are of
 // this machine, and the systems do not tell which.

@@ -106,7 +106,7 @@ func describe(fd int) (s OwnSocket, hears bool, err error) {
 		hears = s.Info.Listening || !s.Info.Peer.IsValid() && s.Info.Local.Port() != 0
 	}
 	if hears {
-		s.Network = cmp.Or(protocol(fd), s.Network)
+		s.Network = cmp.Or(protocol(s.Info), s.Network)
 	}
 	return s, hears, nil
 }
