@@ -164,7 +164,7 @@ func (g *Guard) check(r *http.Request) error {
 // checkOrigin applies rules 3 to 7 to a request whose Host has been admitted.
 func (g *Guard) checkOrigin(r *http.Request) error {
 	h := r.Header
-	if len(h) <= 4 && !readsAny(h) { // most programs: to walk four takes less time than to look up six
+	if len(h) <= 3 && !readsAny(h) { // most programs: to walk three takes less time than to look up six
 		return nil
 	}
 	origins, sites, modes, dests := h["Origin"], h["Sec-Fetch-Site"], h["Sec-Fetch-Mode"], h["Sec-Fetch-Dest"]
@@ -245,7 +245,7 @@ func placeOf(local any) place {
 	case nil:
 		return placeUnknown
 	case *net.TCPAddr:
-		if addr != nil && addr.IP.IsLoopback() { // as loopback.IsNetAddr says, in half the time
+		if loopback.Is(addr.AddrPort().Addr()) { // as loopback.IsNetAddr says, in less time; false of nil
 			return placeLoopback
 		}
 	case *net.UnixAddr:

@@ -54,12 +54,14 @@ func (g *Guard) addHost(entry string) (reason string) {
 // admitsHost reports whether value, that of a Host header, is loopback or listed.
 func (g *Guard) admitsHost(value string) bool {
 	host := withoutPort(value)
+	switch host {
+	case "localhost", "127.0.0.1", "[::1]": // most requests
+		return true
+	}
 	name := strings.TrimSuffix(host, ".")
 	switch {
 	case name == "":
 		return false
-	case host == "localhost", host == "127.0.0.1", host == "[::1]": // most requests
-		return true
 	case len(name) == len("localhost") && strings.EqualFold(name, "localhost"):
 		return true
 	case name[len(name)-1]|0x20 != 't' && loopback.IsHostHeader(value): // an address, not a name below localhost
