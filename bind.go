@@ -165,18 +165,10 @@ func (lc *ListenConfig) suits(t transport) error {
 	return nil
 }
 
-// netAddr returns Addr as package net has it.
-func (b Binding) netAddr() net.Addr {
-	if strings.HasPrefix(b.Network, string(transportUDP)) {
-		return net.UDPAddrFromAddrPort(b.Addr)
-	}
-	return net.TCPAddrFromAddrPort(b.Addr)
-}
-
 // opError returns err, which may be that of a temporary socket, as the error of
 // a Listen of the binding.
 func (b Binding) opError(err error) error {
-	return opError(net.OpError{Op: "listen", Net: b.Network, Addr: b.netAddr()}, err)
+	return opError(net.OpError{Op: "listen", Net: b.Network, Addr: netAddr(b.Network, b.Addr)}, err)
 }
 
 // A request is what a network and an address ask for.

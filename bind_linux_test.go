@@ -244,6 +244,8 @@ func wantMissing(t *testing.T, missing []int, errno syscall.Errno) {
 				if gone {
 					assert.ErrorIs(t, b.Err, errno)
 					assert.Contains(t, b.String(), "not bound")
+					op, ok := b.Err.(*net.OpError)
+					assert.True(t, ok && op.Addr.Network() == name, "%#v", b.Err)
 				} else {
 					assert.NoError(t, b.Err)
 				}

@@ -112,7 +112,7 @@ func race(ctx context.Context, network string, addrs []netip.AddrPort) (net.Conn
 			start()
 		}
 		var late <-chan time.Time
-		if next < len(addrs) && strings.HasPrefix(network, "tcp") {
+		if next < len(addrs) {
 			late = time.After(attemptDelay)
 		}
 		select {

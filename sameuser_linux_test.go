@@ -115,6 +115,25 @@ func TestSameUserRefusesTheGone(t *testing.T) {
 	a.conn.Close()
 }
 
+// Listen takes AllowUIDs as they are then, and does not write to them.
+func TestAllowUIDsAreCopied(t *testing.T) {
+	const next = 4711
+	uids := []uint32{uint32(os.Geteuid()), next}[:1]
+	lc := loopback.ListenConfig{SameUser: true, AllowUIDs: uids}
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { ln.Close() })
+	assert.EqualValues(t, next, uids[:2][1], "what follows AllowUIDs in memory")
+	only := loopback.ListenConfig{AllowUIDs: uids}
+	ln, err = only.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { ln.Close() })
+	uids[0] = 1234
+	accepted := accepting(t, ln)
+	dial(t, ln.AddrPorts()[0])
+	require.NoError(t, wait(t, accepted).err)
+}
+
 func TestSameUserFailsWhereUsersAreNotTold(t *testing.T) {
 	t.Run("datagrams", func(t *testing.T) {
 		for _, lc := range []loopback.ListenConfig{{SameUser: true}, {AllowUIDs: []uint32{0}}, {AllowUIDs: []uint32{}}} {
