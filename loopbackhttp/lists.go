@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"example.com/loopback"
 )
@@ -136,10 +137,8 @@ func isNumber(label string) bool {
 // isOrigin reports whether entry is an origin as a browser sends it: RFC 6454,
 // section 6.2.
 func isOrigin(entry string) bool {
-	for _, c := range []byte(entry) {
-		if c <= ' ' || c >= 0x7f || c == '*' {
-			return false
-		}
+	if strings.ContainsFunc(entry, func(c rune) bool { return c == '*' || c >= utf8.RuneSelf }) {
+		return false
 	}
 	u, err := url.Parse(entry)
 	return err == nil && u.Scheme != "" && u.Hostname() != "" && !strings.HasSuffix(entry, ":") &&
