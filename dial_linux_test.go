@@ -334,4 +334,5 @@ func TestForbidSelfRefusesWhereItCannotAsk(t *testing.T) {
 	_, err := loopback.IsSelf(netip.MustParseAddr("203.0.113.1"))
 	_, ok := errors.AsType[syscall.Errno](err)
 	assert.True(t, ok, "%v", err)
+	assert.ErrorContains(t, err, "loopback: asking for the route to 203.0.113.1: ")
 }

@@ -369,6 +369,7 @@ func TestMalformedLists(t *testing.T) {
 func TestLists(t *testing.T) {
 	for _, entry := range []string{
 		"app.example.com", "APP.example.com", "app.example.com.", ".example.com", ".example.com.", ".localhost", "localhost", "a", "my_app", "xn--bcher-kva.example",
+		"az.AZ.09.a-z",
 		"192.0.2.1", "127.0.0.1", "2001:db8::1", "[2001:db8::1]", "::1", "::ffff:192.0.2.1", "0.0.0.0", "::", "1.example", strings.Repeat("a", 63),
 	} {
 		assert.NotPanics(t, func() { (&loopbackhttp.Guard{Hosts: []string{entry}}).Handler(nil) }, "%q", entry)
@@ -386,6 +387,19 @@ func TestLists(t *testing.T) {
 	bracketed := &loopbackhttp.Guard{Hosts: []string{"[2001:db8::1]", "::ffff:192.0.2.1"}}
 	for _, host := range []string{"[2001:db8::1]:80", "192.0.2.1", "[::ffff:c000:201]"} {
 		assert.NoError(t, bracketed.Check(&http.Request{Host: host}), host)
+	}
+	for _, host := range []string{"[::ffff:c000:201%lo]", "[192.0.2.1]", "2001:db8::1", "[2001:db8::1%lo]", "[2001:db8::2]", "192.0.2.2", ""} {
+		assert.ErrorIs(t, bracketed.Check(&http.Request{Host: host}), loopbackhttp.ErrDenied, host)
+	}
+	below := &loopbackhttp.Guard{Hosts: []string{".example.com"}}
+	for _, host := range []string{"a.example.com", "az.AZ.09.a_-z.example.com", strings.Repeat("a", 63) + ".example.com."} {
+		assert.NoError(t, below.Check(&http.Request{Host: host}), host)
+	}
+	for _, host := range []string{
+		"example.com", ".example.com", "a..example.com", "a/b.example.com", "a:b.example.com", "a@b.example.com", "a`b.example.com", "a[b.example.com",
+		"a{b.example.com", "-a.example.com", "a-.example.com", "é.example.com", strings.Repeat("a", 64) + ".example.com", strings.Repeat("a.", 122) + "example.com",
+	} {
+		assert.ErrorIs(t, below.Check(&http.Request{Host: host}), loopbackhttp.ErrDenied, host)
 	}
 }
 
