@@ -29,19 +29,17 @@ func (s self) isLocalTo(to netip.AddrPort, protocol uint8) (bool, error) {
 
 // byZone asks local about addr on the interface of its zone, and on any.
 func byZone(addr netip.Addr, local func(addr netip.Addr, oif int) (bool, error)) (bool, error) {
-	if zone := addr.Zone(); zone != "" {
-		index := zoneIndex(zone)
-		if yes, err := local(addr.WithZone(""), index); yes || err != nil || index == 0 {
-			return yes, err
-		}
+	zone := addr.Zone()
+	addr = addr.WithZone("")
+	if yes, err := local(addr, zoneIndex(zone)); yes || err != nil || zone == "" {
+		return yes, err
 	}
-	// Also with a zone: the address may be that of another interface on the
-	// same link.
-	return local(addr.WithZone(""), 0)
+	// The address may be that of another interface on the same link.
+	return local(addr, 0)
 }
 
-// zoneIndex returns the index of the interface that zone names, or is; 0 if
-// there is none.
+// zoneIndex returns the index of the interface that zone names, or is; 0, which
+// stands for any, if there is none.
 func zoneIndex(zone string) int {
 	if ifi, err := net.InterfaceByName(zone); err == nil {
 		return ifi.Index

@@ -1,7 +1,9 @@
 package netif_test
 
 import (
+	"net"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,6 +32,8 @@ func TestIsLocalAsksTheRoutes(t *testing.T) {
 	run("route", "add", "blackhole", "10.1.0.0/16")
 	run("route", "add", "unreachable", "10.2.0.0/16")
 	run("route", "add", "prohibit", "10.3.0.0/16")
+	run("-6", "route", "add", "local", "fe80::99/128", "dev", "eth0", "table", "100") // by eth0 alone
+	run("-6", "rule", "add", "oif", "eth0", "lookup", "100")
 	run("-6", "route", "add", "blackhole", "2001:db8:2::/48")
 	run("-6", "route", "add", "unreachable", "2001:db8:3::/48")
 	for _, addr := range []string{"2001:db8::10", "fe80::10%eth0"} { // their routes come a moment later
@@ -38,11 +42,14 @@ func TestIsLocalAsksTheRoutes(t *testing.T) {
 			return err == nil && local
 		}, 10*time.Second, time.Millisecond, addr)
 	}
+	eth0, err := net.InterfaceByName("eth0")
+	require.NoError(t, err)
 	for addr, want := range map[string]bool{
 		"127.0.0.1": true, "127.9.9.9": true, "::1": true,
 		"192.0.2.10": true, "192.0.2.1": false, "192.0.2.255": false, "203.0.113.5": true, "203.0.113.6": false,
 		"2001:db8::10": true, "2001:db8::1": false, "2001:db8::10%eth0": true,
 		"fe80::10%eth0": true, "fe80::10%lo": true, "fe80::10": true, "fe80::11%eth0": false, "fe80::10%none": true, "fe80::11%none": false,
+		"fe80::99%eth0": true, "fe80::99%" + strconv.Itoa(eth0.Index): true, "fe80::99%lo": false, "fe80::99%none": false, "fe80::99": false,
 		"198.51.100.7": true, "2001:db8:1::7": true,
 		"10.1.0.1": false, "10.2.0.1": false, "10.3.0.1": false, "2001:db8:2::1": false, "2001:db8:3::1": false,
 		"224.0.0.1": false, "ff02::1%eth0": false, "ff02::1": false, "255.255.255.255": false, "240.0.0.1": false, "203.0.113.77": false,
