@@ -96,7 +96,9 @@ func in(t *testing.T, attr *syscall.SysProcAttr) bool {
 	cmd.Env = append(os.Environ(), marker+"="+t.Name(),
 		"GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // or a race detector sleeps for a second
 	cmd.SysProcAttr = attr
+	runtime.LockOSThread() // Pdeathsig is about the thread
 	out, err := cmd.CombinedOutput()
+	runtime.UnlockOSThread()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Skipf("needs user and network namespaces: %v", err)
 	}
@@ -188,8 +190,7 @@ func NewNeighbour(t *testing.T) *Neighbour {
 	t.Helper()
 	n := &Neighbour{work: make(chan func())}
 	ready := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	go onThread(func() {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			ready <- os.NewSyscallError("unshare", err)
 			return
@@ -199,13 +200,38 @@ func NewNeighbour(t *testing.T) *Neighbour {
 		for f := range n.work {
 			f()
 		}
-	}()
+		if home, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+			_ = unix.Setns(home, unix.CLONE_NEWNET) // and the neighbour is gone
+			unix.Close(home)
+		}
+	})
 	if err := <-ready; err != nil {
 		t.Fatalf("a neighbour: %v", err)
 	}
 	t.Cleanup(func() { close(n.work) })
 	n.Run(t, "ip", "link", "set", "lo", "up")
 	return n
+}
+
+// onThread runs f on a thread of its own, which is not the first of the process:
+// that one's namespace is in /proc/self. The thread stays, as the kernel kills
+// what a thread has started with Pdeathsig when it ends.
+func onThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		another := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(another)
+			f()
+			select {}
+		}()
+		<-another
+		runtime.UnlockOSThread()
+		return
+	}
+	f()
+	select {}
 }
 
 // Do runs f on the neighbour's thread: the sockets it makes, and the
