@@ -36,12 +36,17 @@ import (
 //
 // The answer takes the same time however many sockets the machine has. It does
 // not replace authentication: any process of that user may be the peer.
-func PeerUID(c net.Conn) (uint32, error) {
+func PeerUID(c net.Conn) (uid uint32, err error) {
+	defer func() {
+		if r := recover(); r != nil { // in a method of c, such as that of a nil tls.Conn
+			uid, err = 0, fmt.Errorf("loopback: user of the peer: a method of %T panics: %v", c, r)
+		}
+	}()
 	sc, err := innermost(c)
 	if err != nil {
 		return 0, fmt.Errorf("loopback: user of the peer: %w", err)
 	}
-	uid, err := socktab.PeerUID(sc)
+	uid, err = socktab.PeerUID(sc)
 	return uid, peerError(err)
 }
 

@@ -1,12 +1,14 @@
 package loopback_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -20,11 +22,25 @@ type endless struct{ net.Conn }
 
 func (e endless) NetConn() net.Conn { return e }
 
+// socketless is a connection that has the methods of a socket, and none below.
+type socketless struct {
+	net.Conn
+	raw syscall.RawConn
+}
+
+func (s socketless) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
+
+// idle is a RawConn that calls no function.
+type idle struct{ syscall.RawConn }
+
+func (idle) Control(func(fd uintptr)) error { return nil }
+
 func TestPeerUIDIsUnsupportedOfOtherThingsThanStreams(t *testing.T) {
 	pipe, other := net.Pipe()
 	defer pipe.Close()
 	defer other.Close()
-	for name, c := range map[string]net.Conn{"net.Pipe": pipe, "wrapped": wrapped{pipe}, "endless": endless{pipe}} {
+	for name, c := range map[string]net.Conn{"net.Pipe": pipe, "wrapped": wrapped{pipe}, "endless": endless{pipe},
+		"without a socket": socketless{pipe, idle{}}} {
 		uid, err := loopback.PeerUID(c)
 		assert.ErrorIs(t, err, errors.ErrUnsupported, name)
 		assert.Zero(t, uid)
@@ -38,7 +54,8 @@ func TestPeerUIDIsUnsupportedOfOtherThingsThanStreams(t *testing.T) {
 
 func TestPeerUIDNamesBadInput(t *testing.T) {
 	for name, c := range map[string]net.Conn{"nil": nil, "wrapped nil": wrapped{}, "nil TCPConn": (*net.TCPConn)(nil), "zero TCPConn": &net.TCPConn{},
-		"nil UDPConn": (*net.UDPConn)(nil), "nil IPConn": (*net.IPConn)(nil), "zero UnixConn": &net.UnixConn{}} {
+		"nil UDPConn": (*net.UDPConn)(nil), "nil IPConn": (*net.IPConn)(nil), "zero UnixConn": &net.UnixConn{},
+		"nil tls.Conn": (*tls.Conn)(nil), "nil RawConn": socketless{}} {
 		uid, err := loopback.PeerUID(c)
 		assert.ErrorContains(t, err, "loopback: user of the peer: ", name)
 		assert.Zero(t, uid, name)

@@ -38,6 +38,7 @@ func (p *peers) uid(c syscall.Conn) (uid uint32, err error) {
 	if err != nil {
 		return 0, err
 	}
+	err = errors.ErrUnsupported // of a RawConn of another package, which need not call the function
 	if cerr := rc.Control(func(fd uintptr) { uid, err = p.uidOf(int(fd)) }); cerr != nil {
 		return 0, cerr
 	}
