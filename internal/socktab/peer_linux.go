@@ -94,6 +94,7 @@ const (
 	established = 1
 	finWait1    = 4 // this end has closed its direction
 	finWait2    = 5
+	closed      = 7 // it has been closed or reset since the kernel found it
 	closeWait   = 8 // the other end has closed its direction
 )
 
@@ -115,7 +116,7 @@ func (p *peers) uidOfTCP(fd int, here, there netip.AddrPort) (uint32, error) {
 	switch {
 	case !found && info.State == closeWait, found && s.Inode == 0 && s.State != established:
 		return 0, ErrGone // what the kernel keeps of a closed socket has no owner, and says user 0
-	case (!found || s.Inode == 0) && hangsUp(fd):
+	case (!found || s.Inode == 0 || s.State == closed) && hangsUp(fd):
 		return 0, ErrGone
 	case !found:
 		return 0, fmt.Errorf("%w: this machine has no socket at the other end", ErrUnknown)
