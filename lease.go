@@ -1,10 +1,8 @@
 package loopback
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/syserr"
@@ -212,44 +209,7 @@ func (m *missed) String() string {
 	return "of those tried, " + strings.Join(parts, ", ")
 }
 
-// roundTripTimeout bounds the proof of one address. It takes a fraction of a
-// millisecond where it succeeds.
-const roundTripTimeout = time.Second
-
 // roundTrip proves that addr carries a connection.
 func roundTrip(ctx context.Context, addr netip.Addr) error {
-	ctx, cancel := context.WithTimeout(ctx, roundTripTimeout)
-	defer cancel()
-	ln, err := sockctl.Listen(ctx, addr)
-	if err != nil {
-		return err
-	}
-	defer ln.Close()
-	defer context.AfterFunc(ctx, func() { ln.Close() })()
-	var d net.Dialer
-	d.SetMultipathTCP(false)
-	client, err := d.DialContext(ctx, "tcp4", ln.Addr().String())
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	_ = client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT stays behind
-	nonce := []byte(rand.Text())
-	if _, err := client.Write(nonce); err != nil {
-		return err
-	}
-	for { // another program may have connected as well
-		server, err := ln.Accept()
-		if err != nil {
-			return cmp.Or(ctx.Err(), err)
-		}
-		got := make([]byte, len(nonce))
-		deadline, _ := ctx.Deadline()
-		_ = server.SetDeadline(deadline)
-		_, err = io.ReadFull(server, got)
-		_ = server.Close()
-		if err == nil && bytes.Equal(got, nonce) {
-			return nil
-		}
-	}
+	return sockctl.RoundTrip(ctx, addr, func(_, _ *net.TCPConn) error { return nil })
 }

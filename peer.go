@@ -1,7 +1,6 @@
 package loopback
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"syscall"
-	"time"
 
 	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/socktab"
@@ -112,48 +110,17 @@ func newUserCheck(ctx context.Context, uids []uint32, addrs []netip.AddrPort) (*
 
 // prove connects to addr and expects the answer to be this process's user.
 func (u *userCheck) prove(ctx context.Context, addr netip.Addr) error {
-	ctx, cancel := context.WithTimeout(ctx, userCheckTimeout)
-	defer cancel()
-	ln, err := sockctl.Listen(ctx, addr)
-	if err != nil {
-		return err
-	}
-	defer ln.Close()
-	defer context.AfterFunc(ctx, func() { ln.Close() })()
-	var d net.Dialer
-	d.SetMultipathTCP(false)
-	client, err := d.DialContext(ctx, "tcp", ln.Addr().String())
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	_ = client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT stays behind
-	if client.LocalAddr() == nil {
-		return sockctl.ErrNoName
-	}
-	for {
-		server, err := ln.Accept()
-		if err != nil {
-			return cmp.Or(ctx.Err(), err)
-		}
-		uid, err := u.peers.UID(server.(*net.TCPConn))
-		ours := server.RemoteAddr().String() == client.LocalAddr().String() // or another program has connected
-		_ = server.Close()
+	return sockctl.RoundTrip(ctx, addr, func(_, server *net.TCPConn) error {
+		uid, err := u.peers.UID(server)
 		switch {
-		case !ours:
-			continue
 		case err != nil:
 			return peerError(err)
 		case uid != uint32(os.Geteuid()):
 			return fmt.Errorf("%w: the user %d is said to be %d", ErrPeerUnknown, os.Geteuid(), uid)
 		}
 		return nil
-	}
+	})
 }
-
-// userCheckTimeout bounds the proof. It takes a fraction of a millisecond where
-// it succeeds.
-const userCheckTimeout = 500 * time.Millisecond
 
 // admit returns nil if a connection is that of an admitted user, and else an
 // error that wraps ErrRefused.

@@ -5,11 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -274,49 +272,13 @@ func tryListener(ctx context.Context, g gate, lc net.ListenConfig) (passage, err
 }
 
 // connectTo connects to s, and returns what its gate says of the connection.
-// The connection is known by the text that was sent through it: a packet filter
-// may have given it another address, and other clients may have come first.
 func connectTo(ctx context.Context, s tcpSock) (passage, error) {
 	got := passage{bound: true}
-	defer expire(ctx, s.SetDeadline)()
-	var d net.Dialer
-	d.SetMultipathTCP(false) // whatever GODEBUG says: see Adopt
-	client, err := d.DialContext(ctx, "tcp", s.Addr().String())
-	if err != nil {
-		return got, err
-	}
-	defer client.Close()
-	client.(*net.TCPConn).SetLinger(0) // no TIME_WAIT is left behind
-	nonce := rand.Text()
-	if _, err := client.Write([]byte(nonce)); err != nil {
-		return got, err
-	}
-	type arrival struct {
-		seen     netip.AddrPort
-		admitted error
-	}
-	arrived := make(chan arrival, 1)
-	var readers sync.WaitGroup
-	defer readers.Wait() // after every connection is closed
-	for {
-		c, err := s.AcceptTCP()
-		if err != nil {
-			select {
-			case a := <-arrived:
-				got.has, got.seen, err = addrPortOf(client.LocalAddr()), a.seen, a.admitted
-			default:
-			}
-			return got, err
-		}
-		defer c.Close()
-		readers.Go(func() {
-			text := make([]byte, len(nonce))
-			if _, err := io.ReadFull(c, text); err == nil && string(text) == nonce {
-				arrived <- arrival{seen: addrPortOf(c.RemoteAddr()), admitted: s.gate.admitConn(c)}
-				_ = s.SetDeadline(time.Unix(1, 0)) // ends the loop
-			}
-		})
-	}
+	err := sockctl.RoundTripThrough(ctx, s.TCPListener, func(client, server *net.TCPConn) error {
+		got.has, got.seen = addrPortOf(client.LocalAddr()), addrPortOf(server.RemoteAddr())
+		return s.gate.admitConn(server)
+	})
+	return got, err
 }
 
 // addrPortOf returns the address of one end of a connection, without a zone; the

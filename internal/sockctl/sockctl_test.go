@@ -1,6 +1,8 @@
 package sockctl_test
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"runtime"
@@ -81,4 +83,45 @@ func TestReservePortIsFreeInBothFamilies(t *testing.T) {
 			ln.Close()
 		}
 	}
+}
+
+// The connection of a round trip is known by its text, whoever came first.
+func TestRoundTripPassesOverOthers(t *testing.T) {
+	if runtime.GOOS == "js" || runtime.GOOS == "wasip1" {
+		t.Skip("no sockets of a kernel")
+	}
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer ln.Close()
+	for _, text := range []string{"", "another text, as long as that of the round trip"} {
+		other, err := net.Dial("tcp4", ln.Addr().String())
+		require.NoError(t, err)
+		defer other.Close()
+		_, err = other.Write([]byte(text))
+		require.NoError(t, err)
+	}
+	calls := 0
+	errMine := errors.New("mine")
+	err = sockctl.RoundTripThrough(t.Context(), ln, func(client, server *net.TCPConn) error {
+		calls++
+		assert.Equal(t, client.LocalAddr().String(), server.RemoteAddr().String())
+		return errMine
+	})
+	assert.Equal(t, errMine, err)
+	assert.Equal(t, 1, calls)
+}
+
+func TestRoundTripEndsWithItsContext(t *testing.T) {
+	if runtime.GOOS == "js" || runtime.GOOS == "wasip1" {
+		t.Skip("no sockets of a kernel")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	v4 := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	assert.NoError(t, sockctl.RoundTrip(ctx, v4, func(_, _ *net.TCPConn) error { return nil }))
+	cancel()
+	err := sockctl.RoundTrip(ctx, v4, func(_, _ *net.TCPConn) error {
+		t.Error("called")
+		return nil
+	})
+	assert.ErrorIs(t, err, context.Canceled)
 }
