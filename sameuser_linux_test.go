@@ -211,6 +211,23 @@ func TestSameUserFailsWithoutAnID(t *testing.T) {
 	require.Contains(t, string(out), "--- PASS: TestSameUserFailsWithoutAnID")
 }
 
+// A packet filter that gives clients another address hides who they are. The
+// proof says so, and does not wait for a client with the address it had.
+func TestSameUserFailsBehindAMasquerade(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NeedNFT(t)
+	netnstest.NewNeighbour(t).Veth(t, "eth0", "192.0.2.10/24", "theirs", "192.0.2.1/24")
+	netnstest.Run(t, "nft", "table ip n { chain out { type nat hook postrouting priority 100; oif lo snat to 192.0.2.10; }; }")
+	ln, err := new(loopback.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err, "without the check it can")
+	ln.Close()
+	_, err = (&loopback.ListenConfig{SameUser: true}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	assert.ErrorIs(t, err, loopback.ErrPeerUnknown)
+}
+
 func TestSameUserOfAnotherNamespaceCannotBeAdopted(t *testing.T) {
 	if !netnstest.In(t) {
 		return
