@@ -193,13 +193,12 @@ func (e attemptErrors) Timeout() bool {
 // address of a name and for each redirect, and before any packet. No spelling,
 // DNS answer or change of a DNS answer gets around it.
 //
-// What a Control function never sees, it cannot judge: connections that another
-// program makes (set Proxy of the [net/http.Transport] to nil), QUIC, and
-// datagrams of an unconnected socket. A Dialer with ControlContext ignores
-// Control. Broadcast and multicast are not refused, although datagrams to them
-// reach wildcard sockets of this machine, too. Other addresses of this machine
-// are for [ForbidSelf]; private networks and metadata services are for another
-// library.
+// A Control function does not see the connections of another program, such as a
+// proxy (set Proxy of the [net/http.Transport] to nil), QUIC, or the datagrams of
+// an unconnected socket. A Dialer with ControlContext ignores Control. Broadcast
+// and multicast are not refused, although datagrams to them reach wildcard
+// sockets of this machine as well. Other addresses of this machine are for
+// [ForbidSelf]. Private networks and metadata services are for another library.
 func Forbid(network, address string, _ syscall.RawConn) error {
 	_, err := outside(network, address)
 	return err
@@ -207,8 +206,9 @@ func Forbid(network, address string, _ syscall.RawConn) error {
 
 // ForbidSelf is [Forbid] that refuses every other address of this machine as
 // well, as [IsSelf] tells them. On Linux it also refuses an address that policy
-// routing delivers to this machine for that protocol or port alone. Where the
-// kernel cannot be asked it refuses.
+// routing delivers to this machine for that protocol or port alone. It does not
+// see a rule for a source address (LocalAddr of the Dialer) or a mark. It refuses
+// every address if the kernel cannot be asked.
 func ForbidSelf(network, address string, _ syscall.RawConn) error {
 	addr, err := outside(network, address)
 	if err != nil {
@@ -249,13 +249,13 @@ func outside(network, address string) (netip.Addr, error) {
 	return addr, nil
 }
 
-// IsSelf reports whether addr is an address of this machine: what is sent to it
-// arrives here. Loopback and unspecified addresses are, and so are all
-// addresses that routing delivers to this machine though no interface has them
-// (AnyIP, on Linux). An address that cannot be reached, one that is dropped, and
+// IsSelf reports whether addr is an address of this machine, so that packets to
+// it arrive here. Loopback and unspecified addresses are. On Linux so is every
+// address that routing delivers to this machine although no interface has it
+// (AnyIP). An address that cannot be reached, one whose packets are dropped, and
 // a multicast or broadcast address are not. A mapped address is its IPv4
-// address. The zone of a link-local address is the interface that it is looked
-// up on.
+// address. A link-local address is looked up on the interface of its zone, and
+// then on all.
 //
 // IsSelf sends nothing and remembers nothing. It is about the network namespace
 // of the caller. The error is for the zero Addr and for a kernel that cannot be

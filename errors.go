@@ -21,7 +21,7 @@ var (
 	ErrFewAddrs = errors.New("loopback: not enough addresses")
 
 	// ErrPeerGone is wrapped by the error of PeerUID if the other end has
-	// closed or reset the connection.
+	// closed or reset a TCP connection.
 	ErrPeerGone = errors.New("loopback: the peer is gone")
 
 	// ErrPeerUnknown is wrapped by the error of PeerUID if the user at the

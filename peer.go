@@ -20,17 +20,21 @@ import (
 // is asked.
 //
 // The user is the effective one of the process that made the socket, when it
-// made it (TCP) or connected it (unix). A descriptor that was handed on, and a
-// setuid after that, do not change it. Behind a forwarder, such as ssh -L, it is
-// the user of the forwarder.
+// made it (TCP), or when it connected it or listened on it (unix). A descriptor
+// that was handed on, and a setuid after that, do not change it. Behind a
+// forwarder, such as ssh -L, it is the user of the forwarder.
 //
-// The error wraps [ErrPeerGone] if the other end has closed or reset the
-// connection. A TCP socket that has closed only its sending direction is not
-// gone. It wraps [ErrPeerUnknown] where the kernel cannot be asked, or does not
-// tell: for a peer on another machine or behind an address translation, for a
+// The error wraps [ErrPeerGone] if the other end has closed or reset a TCP
+// connection. A socket that has closed only its sending direction is not gone,
+// nor is one of multipath TCP that has closed, as long as this end has not. The
+// kernel keeps the user of a unix socket after it is closed.
+//
+// The error wraps [ErrPeerUnknown] if the kernel cannot be asked, or does not
+// tell: for a peer on another machine or behind an address translation, for one
+// whose socket is bound to an interface other than the loopback interface, for a
 // connection of another network namespace, and for a user who has no id in the
-// user namespace of this process. It is [errors.ErrUnsupported] for every other
-// kind of connection, and on systems other than Linux.
+// user namespace of this process. It wraps [errors.ErrUnsupported] for every
+// other kind of connection, and on systems other than Linux.
 //
 // The answer takes the same time however many sockets the machine has. It does
 // not replace authentication: any process of that user may be the peer.

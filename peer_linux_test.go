@@ -35,10 +35,10 @@ func TestPeerChild(t *testing.T) {
 		command, arg, _ := strings.Cut(lines.Text(), " ")
 		var err error
 		switch command {
-		case "dial":
+		case "dial", "dial-multipath":
 			local, to, bound := strings.Cut(arg, ">")
 			var d net.Dialer
-			d.SetMultipathTCP(false)
+			d.SetMultipathTCP(command == "dial-multipath")
 			if !bound {
 				to = arg
 			} else {
@@ -142,6 +142,26 @@ func TestPeerUIDOfAnotherUser(t *testing.T) {
 		_, c := connected(t, bob, "127.0.0.1:0")
 		c.Close()
 		wantPeer(t, c, 0, net.ErrClosed, "")
+	})
+	t.Run("multipath TCP", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		p := newPeer(t, asUser(bob))
+		p.do("dial-multipath " + ln.Addr().String())
+		conn, err := ln.Accept()
+		require.NoError(t, err)
+		defer conn.Close()
+		c := conn.(*net.TCPConn)
+		wantPeer(t, c, bob, nil, "connected")
+		p.do("exit")
+		p.cmd.Wait()
+		if uid, err := loopback.PeerUID(c); err == nil { // as the kernel likes
+			assert.EqualValues(t, bob, uid, "exited")
+		}
+		require.NoError(t, c.CloseWrite())
+		await(t, func() bool { _, err := loopback.PeerUID(c); return err != nil })
+		wantPeer(t, c, 0, loopback.ErrPeerGone, "closed in both directions")
 	})
 	// Bob's data is still there when alice connects from his port.
 	t.Run("a successor at the same port", func(t *testing.T) {

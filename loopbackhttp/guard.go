@@ -84,8 +84,8 @@ type Guard struct {
 	// that is neither is malformed, as is one with a port, a zone or a wildcard.
 	// A name that is not ASCII is listed in its ASCII form.
 	//
-	// A page can read the answers if an attacker can make its name one of Hosts,
-	// so whoever controls the DNS of a listed name is trusted.
+	// A page can read the answers if its name is one of Hosts. So the DNS of a
+	// listed name must be trusted.
 	Hosts []string
 
 	// Origins lists further origins to serve, exactly as browsers send them,
@@ -230,7 +230,7 @@ func isOriginOf(host, origin string) bool {
 	return false
 }
 
-// A place is what the local address of a connection is.
+// A place is a kind of local address of a connection.
 type place uint8
 
 const (
@@ -273,8 +273,8 @@ func placeOfAddr(addr net.Addr) (p place) {
 	return p
 }
 
-// A deniedError is the refusal of a request for what one part of it says. Its
-// text is made only if it is asked for.
+// A deniedError names the part of a request that is the reason to deny it. A
+// denial that is not logged does not pay for the text.
 type deniedError struct{ subject, input, reason string }
 
 func (e *deniedError) Error() string {

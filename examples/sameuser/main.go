@@ -101,8 +101,8 @@ func answer(c net.Conn) {
 	}
 }
 
-// errCutOff is of a server that hangs up without an answer.
-var errCutOff = errors.New("cut off: the server answers its own user only")
+// errCutOff says that the server hung up without an answer.
+var errCutOff = errors.New("cut off: the server hung up, as it does on other users")
 
 // call sends text and prints the answer.
 func call(ctx context.Context, address, text string, stdout io.Writer) error {

@@ -25,10 +25,10 @@ func OpenPeers() (*Peers, error) { return openPeers() }
 // process that connected, when it made the socket. c is a connection of TCP on
 // this machine, or a unix socket with connections.
 //
-// ErrGone is of a connection that the other end has closed or reset, ErrUnknown
-// of one whose other end is not known for certain: on another machine, behind
-// an address translation, in another network namespace, or of a user who has no
-// id here. For any other socket it is [errors.ErrUnsupported].
+// The error is ErrGone if the other end has closed or reset the connection, and
+// ErrUnknown if the other end is not known for certain: on another machine,
+// behind an address translation, in another network namespace, or with a user
+// who has no id here. For any other socket it is [errors.ErrUnsupported].
 func (p *Peers) UID(c syscall.Conn) (uint32, error) { return p.uid(c) }
 
 // PeerUID is Peers.UID for one connection, with a socket of its own.
