@@ -98,6 +98,35 @@ func TestDialContextSendsNothingOut(t *testing.T) {
 	c.Close()
 }
 
+// Connections to one server may take every port that the kernel chooses from.
+// Another server can still be connected to, as ports are only in use towards the
+// first.
+func TestDialContextWhereEveryPortIsInUse(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Sysctl(t, "net/ipv4/ip_local_port_range", "40000 40020")
+	for _, addr := range []string{"127.0.0.1", "[::1]"} {
+		busy, err := net.Listen("tcp", addr+":3000")
+		require.NoError(t, err)
+		defer busy.Close()
+		for {
+			c, err := net.Dial("tcp", busy.Addr().String())
+			if err != nil {
+				require.ErrorIs(t, err, syscall.EADDRNOTAVAIL)
+				break
+			}
+			defer c.Close()
+		}
+		other := greeter(t, addr+":3001")
+		assert.Equal(t, other.String(), dialed(t, "tcp", other.String()))
+		c, err := loopback.DialContext(t.Context(), "udp", other.String())
+		require.NoError(t, err)
+		c.Close()
+	}
+}
+
 func TestIsSelfSeesTheRoutes(t *testing.T) {
 	if !netnstest.In(t) {
 		return

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/syserr"
 )
 
 // BindOnly returns the address, without the port, that a listener of
@@ -46,9 +47,11 @@ func BindOnly(ctx context.Context, addr netip.Addr) (netip.Addr, error) {
 // HasAddr returns nil if this machine has the loopback address addr, and else
 // the error that says why not. A machine has an address if a socket can be
 // bound to it and connected to it: with net.ipv6.ip_nonlocal_bind Linux binds
-// addresses that are not there. Nothing is sent.
+// addresses that are not there. A bind that fails for another reason, such as
+// that every port is in use or that a sandbox forbids it, tells nothing. Nothing
+// is sent.
 func HasAddr(ctx context.Context, addr netip.Addr) error {
-	if _, err := BindOnly(ctx, addr); err != nil {
+	if _, err := BindOnly(ctx, addr); syserr.Missing(err) {
 		return err
 	}
 	return CanConnect(addr)
