@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/socktab"
 )
 
@@ -25,8 +26,9 @@ type Socket struct {
 	// FD is the descriptor, or -1 on Windows, which does not tell it.
 	FD int `json:"fd"`
 
-	// Exposed says that the socket is not bound to loopback alone. It is what
-	// [Verify] refuses.
+	// Exposed says that other machines may reach the socket. It is set for a
+	// socket that [Verify] refuses, and for every raw socket: a raw socket takes
+	// the packets of its protocol whatever port they are for.
 	Exposed bool `json:"exposed"`
 }
 
@@ -77,13 +79,14 @@ func Sockets() ([]Socket, error) {
 	}
 	sockets := make([]Socket, len(own))
 	for i, s := range own {
-		sockets[i] = Socket{Network: s.Network, Addr: s.Info.Local, FD: s.FD, Exposed: exposure(s.Info) != ""}
+		sockets[i] = Socket{Network: s.Network, Addr: s.Info.Local, FD: s.FD, Exposed: s.Info.Type == sockctl.Raw || exposure(s.Info) != ""}
 	}
 	return sockets, nil
 }
 
-// Exposed returns those of [Sockets] that are not bound to loopback alone: other
-// machines may reach them, unless something else keeps them away. A socket that
+// Exposed returns those of [Sockets] that other machines may reach, unless
+// something else keeps them away: sockets that are not bound to loopback alone,
+// raw sockets, and sockets of families without loopback addresses. A socket that
 // is bound to every interface is exposed on a machine without a network, too.
 func Exposed() ([]Socket, error) {
 	sockets, err := Sockets()

@@ -66,7 +66,7 @@ func TestSocketsOfEveryKind(t *testing.T) {
 			if !ok {
 				return
 			}
-			assert.Equal(t, tt.why != "", got.Exposed, "%v", got)
+			assert.Equal(t, tt.why != "" || tt.spec.typ == unix.SOCK_RAW, got.Exposed, "%v", got)
 			switch sa, _ := unix.Getsockname(fd); sa := sa.(type) {
 			case *unix.SockaddrInet4:
 				assert.Equal(t, netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), got.Addr)
@@ -81,6 +81,39 @@ func TestSocketsOfEveryKind(t *testing.T) {
 			}
 			assert.Equal(t, network, got.Network)
 		})
+	}
+}
+
+// Verify asks for the address alone, the audit for who can send.
+func TestExposedSeesRawSockets(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	for _, tt := range []struct {
+		spec           socketSpec
+		local          string
+		listed, passes bool
+	}{
+		{socketSpec{family: v4, proto: unix.IPPROTO_ICMP, bind: "127.0.0.1:0"}, "127.0.0.1:1", true, true},
+		{socketSpec{family: v6, proto: unix.IPPROTO_ICMPV6, bind: "[::1]:0"}, "[::1]:58", true, true},
+		{socketSpec{family: v6, proto: unix.IPPROTO_TCP, bind: "[::1]:0"}, "[::1]:6", true, true},
+		{socketSpec{family: v4, proto: unix.IPPROTO_UDP}, "0.0.0.0:17", true, false},
+		{socketSpec{family: v4, proto: unix.IPPROTO_ICMP, bind: "127.0.0.1:0", connect: "127.0.0.1:0"}, "", false, true},
+		{socketSpec{family: v6, proto: unix.IPPROTO_ICMPV6, connect: "[::1]:0"}, "", false, true},
+	} {
+		tt.spec.typ = unix.SOCK_RAW
+		fd, err := tt.spec.open()
+		require.NoError(t, err)
+		got, ok := listed(t, fd)
+		assert.Equal(t, tt.listed, ok, "%v", tt.spec)
+		if ok {
+			assert.Equal(t, loopback.Socket{Network: "ip", Addr: netip.MustParseAddrPort(tt.local), FD: fd, Exposed: true}, got)
+		}
+		f := os.NewFile(uintptr(fd), "raw")
+		err = loopback.Verify(f)
+		assert.Equal(t, tt.passes, err == nil, "%v", err)
+		f.Close()
 	}
 }
 

@@ -56,7 +56,7 @@ const (
 	VerdictLoopbackOffLo Verdict = "LOOPBACK-OFF-LO" // a loopback address on an interface that is not loopback
 	VerdictForeignOnLo   Verdict = "FOREIGN-ON-LO"   // an address on a loopback interface that is not loopback
 	VerdictRouteLocalnet Verdict = "ROUTE-LOCALNET"  // route_localnet is on, though nothing gets in at present
-	VerdictExposed       Verdict = "EXPOSED"         // this process has sockets that other machines may reach
+	VerdictExposed       Verdict = "EXPOSED"         // this process has sockets that other machines may reach, most of them on purpose: level info
 	VerdictRewritten     Verdict = "REWRITTEN"       // a packet filter gives local clients another source address
 	VerdictDetour        Verdict = "DETOUR"          // local traffic leaves by an interface that is not loopback, and comes back
 )

@@ -26,7 +26,7 @@ type Report struct {
 	Range      []RangeSample     `json:"range"`      // addresses of 127.0.0.0/8 that were tried
 	Wire       []WireReport      `json:"wire"`       // the interfaces that other machines are behind
 	Localhost  *Resolution       `json:"localhost"`  // Resolve of "localhost"
-	Exposed    []Socket          `json:"exposed"`    // this process's sockets that are not bound to loopback alone
+	Exposed    []Socket          `json:"exposed"`    // what the function Exposed returns
 	Absent     []Absence         `json:"absent"`
 }
 
@@ -604,8 +604,8 @@ func (r *Report) exposedSockets() []Finding {
 	}
 	return []Finding{{
 		Verdict:  VerdictExposed,
-		Level:    LevelInfo, // most are there on purpose
-		Message:  "this process has sockets that are not bound to loopback alone: other machines may reach them",
+		Level:    LevelInfo, // see VerdictExposed
+		Message:  "this process has sockets that other machines may reach",
 		Evidence: page.List(r.Exposed, ", ", Socket.String),
 		Fix:      `listen with loopback.Listen, or on "127.0.0.1:0" instead of ":0", unless other machines are to be served`,
 	}}

@@ -145,6 +145,15 @@ func protocol(info sockctl.Info) string {
 	return ""
 }
 
+// isConnectedRaw reports whether a raw socket is connected. The kernel tells no
+// peer of one that was connected to port 0, as package net does it, and a path
+// MTU of none that is not connected: ip(7), IP_MTU.
+func isConnectedRaw(fd int) bool {
+	_, err4 := unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU)
+	_, err6 := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU)
+	return err4 == nil || err6 == nil
+}
+
 // describeOther completes the description of a socket that is not of the
 // internet, and reports whether it takes what other machines may send.
 func describeOther(s OwnSocket) (OwnSocket, bool, error) {

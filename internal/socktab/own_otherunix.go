@@ -32,6 +32,9 @@ func eachDescriptor(visit func(fd int) (open bool)) error {
 
 func protocol(sockctl.Info) string { return "" }
 
+// isConnectedRaw has nothing to add: these systems tell the peer.
+func isConnectedRaw(int) bool { return false }
+
 // describeOther passes over sockets that are not of the internet: most are of
 // this machine, and the systems do not tell which.
 func describeOther(s OwnSocket) (OwnSocket, bool, error) { return s, false, nil }

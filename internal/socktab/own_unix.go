@@ -100,7 +100,7 @@ func describe(fd int) (s OwnSocket, hears bool, err error) {
 		hears = s.Info.Listening
 	case sockctl.Raw:
 		s.Network = "ip"
-		hears = !s.Info.Peer.IsValid()
+		hears = !s.Info.Peer.IsValid() && !isConnectedRaw(fd)
 	default:
 		s.Network = "udp"
 		hears = s.Info.Listening || !s.Info.Peer.IsValid() && s.Info.Local.Port() != 0
