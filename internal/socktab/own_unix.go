@@ -13,9 +13,23 @@ import (
 	"example.com/loopback/internal/sockctl"
 )
 
-func own() ([]OwnSocket, error) {
+func own() ([]OwnSocket, error) { return audited(eachDescriptor) }
+
+// audited returns the sockets that each visits. A datagram socket that is being
+// connected is bound to every interface for a moment, so that those are looked
+// at twice.
+func audited(each func(visit func(fd int) (open bool)) error) ([]OwnSocket, error) {
 	var a audit
-	err := eachDescriptor(a.visit)
+	err := each(a.visit)
+	first := a.found
+	a.found = nil
+	for _, s := range first {
+		if s.Info.Type == sockctl.Datagram && s.Info.Local.Addr().IsUnspecified() {
+			a.visit(s.FD)
+		} else {
+			a.found = append(a.found, s)
+		}
+	}
 	if err = cmp.Or(a.err, err); err != nil {
 		return nil, err
 	}

@@ -102,3 +102,23 @@ func TestOnPortSaysWhyNot(t *testing.T) {
 	_, err := socktab.OnPort(3000)
 	assert.ErrorIs(t, err, unix.EMFILE)
 }
+
+// connect(2) gives a socket a port of every interface before it has the peer.
+func TestOwnLeavesOutWhatIsBeingConnected(t *testing.T) {
+	open := func() int {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		t.Cleanup(func() { unix.Close(fd) })
+		require.NoError(t, unix.Bind(fd, new(unix.SockaddrInet4)))
+		return fd
+	}
+	stays, connects := open(), open()
+	sockets, err := socktab.Audited(func(visit func(fd int) bool) error {
+		visit(stays)
+		visit(connects)
+		return unix.Connect(connects, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9})
+	})
+	require.NoError(t, err)
+	require.Len(t, sockets, 1)
+	assert.Equal(t, stays, sockets[0].FD)
+}
