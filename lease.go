@@ -121,8 +121,10 @@ func acquire(ctx context.Context, n int, prove func(context.Context, netip.Addr)
 			continue
 		case ctx.Err() != nil:
 			return fail(ctx.Err())
-		case syserr.Exhausted(err), errors.Is(err, errors.ErrUnsupported):
+		case errors.Is(err, errors.ErrUnsupported):
 			return fail(err)
+		case syserr.Exhausted(err):
+			return fail(fmt.Errorf("%d to be had: %w", len(l.addrs), err))
 		}
 		if misses.add(err); misses.enough() {
 			break
@@ -150,10 +152,12 @@ func candidates() iter.Seq[netip.Addr] {
 	}
 }
 
-// yieldOwn yields those addresses of the interfaces that may be leased, and
-// reports whether to go on. Where package net cannot list them, the search goes
-// on without.
+// yieldOwn yields those addresses of the interfaces that may be leased, then the
+// rest of their prefixes, which Linux has on the loopback interface. It reports
+// whether to go on. Where package net cannot list them, the search goes on
+// without.
 func yieldOwn(yield func(netip.Addr) bool) bool {
+	var prefixes []netip.Prefix
 	own, _ := net.InterfaceAddrs()
 	for _, a := range own {
 		p, err := netip.ParsePrefix(a.String())
@@ -162,6 +166,16 @@ func yieldOwn(yield func(netip.Addr) bool) bool {
 		}
 		if n, ok := freeIndex(p.Addr()); ok && !yield(freeAddr(n)) {
 			return false
+		}
+		if p.Bits() > Prefix4().Bits() && Prefix4().Contains(p.Addr()) {
+			prefixes = append(prefixes, p)
+		}
+	}
+	for _, p := range prefixes {
+		for addr := p.Masked().Addr(); p.Contains(addr); addr = addr.Next() {
+			if n, ok := freeIndex(addr); ok && addr != p.Addr() && !yield(freeAddr(n)) {
+				return false
+			}
 		}
 	}
 	return true
@@ -198,7 +212,7 @@ func (m *missed) enough() bool { return m.row >= maxMisses || m.broken >= broken
 func (m *missed) String() string {
 	var parts []string
 	if m.inUse > 0 {
-		parts = append(parts, fmt.Sprintf("of %d the guard port %d is in use, by leases or by another program", m.inUse, GuardPort))
+		parts = append(parts, fmt.Sprintf("%d have their guard port %d in use, by a lease or another program", m.inUse, GuardPort))
 	}
 	if m.absent > 0 {
 		parts = append(parts, fmt.Sprintf("%d are not configured on this machine (%v)", m.absent, m.whyAbsent))

@@ -142,6 +142,7 @@ func TestAcquireWithoutDescriptorsLeavesNothingOpen(t *testing.T) {
 		l, err := loopback.Acquire(t.Context(), 20)
 		assert.Nil(t, l)
 		assert.ErrorIs(t, err, syscall.EMFILE)
+		assert.Regexp(t, `acquire 20 addresses: [1-9] to be had: .*too many open files`, err.Error())
 		assert.Equal(t, before, descriptors(t))
 	})
 }
@@ -177,7 +178,7 @@ func TestAcquireSaysWhyThereAreFew(t *testing.T) {
 	for _, network := range []string{"tcp", "tcp4"} {
 		ln, err := net.Listen(network, ":"+strconv.Itoa(loopback.GuardPort))
 		require.NoError(t, err)
-		wantFew(t, 1, "0 to be had", "guard port 9127 is in use")
+		wantFew(t, 1, "0 to be had", "256 have their guard port 9127 in use")
 		ln.Close()
 	}
 
@@ -190,9 +191,16 @@ func TestAcquireSaysWhyThereAreFew(t *testing.T) {
 	l, err = loopback.Acquire(t.Context(), 2)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []netip.Addr{netip.MustParseAddr("127.1.2.3"), netip.MustParseAddr("127.200.2.3")}, l.Addrs())
-	wantFew(t, 1, "0 to be had", "of 2 the guard port")
+	wantFew(t, 1, "0 to be had", "2 have their guard port")
 	l.Close()
 	wantFew(t, 3, "2 to be had", "not configured")
+
+	netnstest.Run(t, "ip", "addr", "add", "127.7.7.1/28", "dev", "lo") // 13 more, and one that ends in 0
+	l, err = loopback.Acquire(t.Context(), 2+14)
+	require.NoError(t, err)
+	l.Close()
+	wantFew(t, 2+15, "16 to be had")
+	netnstest.Run(t, "ip", "addr", "del", "127.7.7.1/28", "dev", "lo")
 
 	netnstest.NeedNFT(t)
 	netnstest.Run(t, "nft", "table inet block { chain in { type filter hook input priority 0; ip daddr 127.1.2.3 drop; }; }")
