@@ -57,6 +57,12 @@ func (fs failures) err() error {
 // callTime is how long one call of an implementation may take.
 const callTime = 5 * time.Second
 
+// suiteTime is how long all calls of one suite may take.
+const suiteTime = time.Minute
+
+// tooSlow is the failure of an implementation that takes more.
+var tooSlow = &Failure{Input: "all calls", Got: fmt.Sprintf("more than %v", suiteTime), Want: "less", Why: "the rest is not tested"}
+
 // A verdict is how a call of an implementation ended.
 type verdict[T any] struct {
 	answer  T

@@ -3,11 +3,15 @@ package loopbacktest
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"example.com/loopback"
 )
@@ -20,19 +24,16 @@ func TestIs(is func(netip.Addr) bool) error {
 		return errors.New("loopbacktest: TestIs: the function is nil")
 	}
 	var s suite
-	for _, in := range addrInputs {
+	s.each(slices.Values(addrInputs), func(in input) bool {
 		addr, _ := netip.ParseAddr(in.text) // the zero Addr for ""
 		in.text = addr.String()
-		if !s.compare(in, loopback.Is(addr), func() bool { return is(addr) }) {
-			return s.failed.err()
-		}
-	}
-	s.generated = true
-	for addr := range generatedAddrs {
-		in := input{text: addr.String(), why: "one of many similar ones"}
-		if !s.compare(in, loopback.Is(addr), func() bool { return is(addr) }) {
-			break
-		}
+		return s.compare(in, loopback.Is(addr), func() bool { return is(addr) })
+	})
+	for _, kind := range addrKinds {
+		s.eachOfMany(kind, func(in input) bool {
+			addr := netip.MustParseAddr(in.text)
+			return s.compare(in, loopback.Is(addr), func() bool { return is(addr) })
+		})
 	}
 	return s.failed.err()
 }
@@ -45,17 +46,15 @@ func TestIsHost(isHost func(string) bool) error {
 		return errors.New("loopbacktest: TestIsHost: the function is nil")
 	}
 	var s suite
-	for _, in := range slices.Concat(hostInputs, addrInputs) {
-		if !s.compare(in, loopback.IsHost(in.text), func() bool { return isHost(in.text) }) {
-			return s.failed.err()
-		}
+	compare := func(in input) bool {
+		return s.compare(in, loopback.IsHost(in.text), func() bool { return isHost(in.text) })
 	}
-	s.generated = true
-	for addr := range generatedAddrs {
-		in := input{text: addr.String(), why: "one of many similar ones"}
-		if !s.compare(in, loopback.IsHost(in.text), func() bool { return isHost(in.text) }) {
-			break
-		}
+	s.each(slices.Values(slices.Concat(hostInputs, addrInputs)), compare)
+	for _, kind := range append(addrKinds, ownName) {
+		s.eachOfMany(kind, compare)
+	}
+	for _, c := range moreCharacters {
+		s.eachOfMany(alteredHosts(c), compare)
 	}
 	return s.failed.err()
 }
@@ -65,27 +64,49 @@ type input struct{ text, why string }
 
 // A suite collects what a predicate gets wrong.
 type suite struct {
-	failed    failures
-	generated bool // the inputs are many, and alike
-	alike     int  // failures among those
+	failed failures
+	spent  time.Duration
+	ended  bool // the predicate hangs, or has taken all the time
+	many   bool // the inputs are many, and alike
+	alike  int  // failures among those
+}
+
+// each compares the answers to inputs, until compare returns false.
+func (s *suite) each(inputs iter.Seq[input], compare func(in input) bool) {
+	for in := range inputs {
+		if s.ended || !compare(in) {
+			return
+		}
+	}
+}
+
+// eachOfMany is each for inputs of which a few failures are enough.
+func (s *suite) eachOfMany(inputs iter.Seq[input], compare func(in input) bool) {
+	s.many, s.alike = true, 0
+	s.each(inputs, compare)
 }
 
 // compare compares an answer, and reports whether to go on.
 func (s *suite) compare(in input, want bool, f func() bool) bool {
-	const most = 8 // of a kind
+	const most = 3 // of a kind
+	start := time.Now()
 	v := ask(callTime, f)
-	if v.problem == "" && v.answer == want {
-		return true
+	s.spent += time.Since(start)
+	if v.problem != "" || v.answer != want {
+		got := v.problem
+		if got == "" {
+			got = strconv.FormatBool(v.answer)
+		}
+		s.failed = append(s.failed, &Failure{Input: in.text, Got: got, Want: strconv.FormatBool(want), Why: in.why})
+		if s.many {
+			s.alike++
+		}
 	}
-	got := v.problem
-	if got == "" {
-		got = strconv.FormatBool(v.answer)
+	if s.ended = v.hung; !s.ended && s.spent > suiteTime {
+		s.failed = append(s.failed, tooSlow)
+		s.ended = true
 	}
-	s.failed = append(s.failed, &Failure{Input: in.text, Got: got, Want: strconv.FormatBool(want), Why: in.why})
-	if s.generated {
-		s.alike++
-	}
-	return !v.hung && s.alike < most
+	return s.alike < most
 }
 
 var addrInputs = []input{
@@ -124,6 +145,8 @@ var addrInputs = []input{
 	{"169.254.169.254", "metadata services of clouds are there"},
 	{"192.0.0.8", "not of this machine: RFC 7600"},
 	{"192.0.2.1", "a documentation address: RFC 5737"},
+	{"198.18.0.1", "benchmarking addresses are of a network: RFC 2544"},
+	{"0.0.0.1", "its number is that of ::1, and it is IPv4"},
 	{"8.8.8.8", "a public address"},
 	{"224.0.0.1", "multicast reaches the network"},
 	{"255.255.255.255", "broadcast reaches the network"},
@@ -138,11 +161,14 @@ var addrInputs = []input{
 	{"ff01::1", "multicast, though of one interface"},
 	{"ff02::1", "multicast reaches the network"},
 	{"2001:db8::1", "a documentation address: RFC 3849"},
+	{"3fff::1", "a documentation address: RFC 9637"},
+	{"fec0::1", "site-local addresses were of a network: RFC 3879"},
 	{"7f00::1", "its first byte is 127, and it is IPv6"},
 	{"7f00:1::", "its first four bytes are those of 127.0.0.1, and it is IPv6"},
 	{"::127.0.0.1", "an IPv4-compatible address goes to the network: RFC 4291, section 2.5.5.1"},
 	{"::ffff:0:127.0.0.1", "an IPv4-translated address goes to the network: RFC 2765"},
 	{"64:ff9b::127.0.0.1", "NAT64 addresses go to the network: RFC 6052"},
+	{"64:ff9b:1::127.0.0.1", "NAT64 addresses go to the network: RFC 8215"},
 	{"2002:7f00:1::", "6to4 addresses go to the network: RFC 3056"},
 	{"2001:0:7f00:1::", "Teredo addresses go to the network: RFC 4380"},
 	{"fe80::5efe:127.0.0.1", "ISATAP addresses go to the network: RFC 5214"},
@@ -150,30 +176,106 @@ var addrInputs = []input{
 	{"1::ffff:127.0.0.1", "not the prefix of mapped addresses"},
 }
 
-// generatedAddrs yields addresses that differ from loopback ones in one bit, and
-// others of 127.0.0.0/8.
-func generatedAddrs(yield func(netip.Addr) bool) {
-	mapped := netip.MustParseAddr("::ffff:127.0.0.1")
-	for _, base := range []netip.Addr{loopback.IPv4(), loopback.IPv6(), mapped} {
+// addrKinds are addresses that TestIs makes, a kind at a time.
+var addrKinds = []iter.Seq[input]{nearAddrs, randomAddrs, blockAddrs, alteredAddrs, ownAddrs}
+
+// nearAddrs yields addresses that differ from loopback ones in one bit.
+func nearAddrs(yield func(input) bool) {
+	for _, base := range []netip.Addr{loopback.IPv4(), loopback.IPv6(), mapped(loopback.IPv4())} {
 		for bit := range base.BitLen() {
 			b := base.AsSlice()
 			b[bit/8] ^= 0x80 >> (bit % 8)
-			if addr, ok := netip.AddrFromSlice(b); ok && !yield(addr) {
+			if addr, ok := netip.AddrFromSlice(b); ok && !yield(input{addr.String(), "one bit differs from " + base.String()}) {
 				return
 			}
 		}
 	}
-	r := rand.New(rand.NewPCG(127, 1)) // the same ones each time
+}
+
+// randomAddrs yields addresses of 127.0.0.0/8, also as mapped ones, and others.
+// They are the same ones each time.
+func randomAddrs(yield func(input) bool) {
+	r := rand.New(rand.NewPCG(127, 1))
 	for range 200 {
 		var b [4]byte
 		binary.BigEndian.PutUint32(b[:], 127<<24|r.Uint32()>>8)
 		addr := netip.AddrFrom4(b)
-		if !yield(addr) || !yield(netip.AddrFrom16(addr.As16())) {
+		binary.BigEndian.PutUint32(b[:], r.Uint32())
+		for _, addr := range []netip.Addr{addr, mapped(addr), netip.AddrFrom4(b)} {
+			if !yield(input{addr.String(), "one of many similar ones"}) {
+				return
+			}
+		}
+	}
+}
+
+// blockAddrs yields an address of each block of 2^24 IPv4 addresses, also as a
+// mapped one.
+func blockAddrs(yield func(input) bool) {
+	for first := range 256 {
+		addr := netip.AddrFrom4([4]byte{byte(first), 0, 0, 1})
+		why := fmt.Sprintf("127.0.0.0/8 is loopback, %d.0.0.0/8 is not", first)
+		if first == 127 {
+			why = "all of 127.0.0.0/8 is loopback: RFC 1122, section 3.2.1.3"
+		}
+		if !yield(input{addr.String(), why}) || !yield(input{mapped(addr).String(), why}) {
 			return
 		}
-		binary.BigEndian.PutUint32(b[:], r.Uint32())
-		if !yield(netip.AddrFrom4(b)) {
+	}
+}
+
+// alteredAddrs yields the addresses of the table as mapped ones, or with the zone
+// of a loopback interface.
+func alteredAddrs(yield func(input) bool) {
+	for _, in := range addrInputs {
+		addr, err := netip.ParseAddr(in.text)
+		switch {
+		case err != nil || addr.Zone() != "":
+			continue
+		case addr.Is4():
+			in.text = mapped(addr).String()
+		default:
+			in.text = addr.WithZone("lo").String()
+		}
+		if !yield(in) {
 			return
+		}
+	}
+}
+
+// ownAddrs yields the addresses of this machine that are not loopback.
+func ownAddrs(yield func(input) bool) {
+	for _, addr := range otherAddrs() {
+		if !yield(input{addr.String(), "an address of this machine that other machines reach"}) {
+			return
+		}
+	}
+}
+
+// mapped returns an IPv4 address as an IPv6 one.
+func mapped(addr netip.Addr) netip.Addr { return netip.AddrFrom16(addr.As16()) }
+
+// ownName yields the name of this machine.
+func ownName(yield func(input) bool) {
+	if name, err := os.Hostname(); err == nil {
+		yield(input{name, "the name of this machine is asked of DNS"})
+	}
+}
+
+// moreCharacters are put into hosts. The hyphen and the underscore are not among
+// them: a rule for labels may forbid them.
+const moreCharacters = "\x00\t\n\r\x1b !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~\x7f019aAzZ" +
+	"\u00a0\u00ad\u00e9\u017f\u200b\u202e\u2024\u3002\ufeff\uff0e\uff11\uff61\ufffd"
+
+// alteredHosts returns hosts that have the character more than a loopback one.
+func alteredHosts(c rune) iter.Seq[input] {
+	return func(yield func(input) bool) {
+		for _, host := range []string{"localhost", "app.localhost", "127.0.0.1", "::1"} {
+			for at := range len(host) + 1 {
+				if !yield(input{host[:at] + string(c) + host[at:], "one character more than " + host}) {
+					return
+				}
+			}
 		}
 	}
 }
@@ -191,6 +293,9 @@ var hostInputs = []input{
 	{"a.b.c.localhost", "names below localhost are loopback: RFC 6761, section 6.3"},
 	{"localhost.localhost", "names below localhost are loopback: RFC 6761, section 6.3"},
 	{"127.0.0.1.localhost", "a name below localhost"},
+	{"my-app.localhost", "a hyphen is of a label"},
+	{"xn--bcher-kva.localhost", "names of other scripts are ASCII in DNS: RFC 5890"},
+	{"8080.localhost", "a label may be a number"},
 	{"0:0:0:0:0:0:0:1", "::1, written out"},
 	{"0000:0000:0000:0000:0000:0000:0000:0001", "::1, written out"},
 	{"::0001", "::1, with zeros"},
@@ -210,6 +315,9 @@ var hostInputs = []input{
 	{"evil-localhost", "it ends in localhost, and is another name"},
 	{"notlocalhost.", "it ends in localhost, and is another name"},
 	{"localhost.evil.example", "it begins with localhost, and is another name"},
+	{"app.localhost.evil.example", "localhost is not its last label"},
+	{"app.localhosts", "localhost is not its last label"},
+	{"localhost.localhost.localdomain", "localhost is not its last label"},
 	{"localhost.com", "it begins with localhost, and is another name"},
 	{"localhosts", "it begins with localhost, and is another name"},
 	{"localhost-evil", "it begins with localhost, and is another name"},
@@ -233,6 +341,7 @@ var hostInputs = []input{
 	{"2130706433", "an old spelling that net/netip refuses: readers differ"},
 	{"0x7f000001", "an old spelling that net/netip refuses: readers differ"},
 	{"0x7f.0.0.1", "an old spelling that net/netip refuses: readers differ"},
+	{"0x7f.1", "an old spelling that net/netip refuses: readers differ"},
 	{"0177.0.0.1", "an old spelling that net/netip refuses: readers differ"},
 	{"127.0.0.01", "zeros in front are octal to some readers"},
 	{"127.000.000.001", "zeros in front are octal to some readers"},
@@ -247,6 +356,7 @@ var hostInputs = []input{
 	{"1", "resolvers may make 0.0.0.1 of it, others a name"},
 	{"0", "resolvers may make 0.0.0.0 of it, others a name"},
 	{"[::1]", "the brackets are of the URL, not of the host"},
+	{"[localhost]", "the brackets are of the URL, not of the host"},
 	{"[127.0.0.1]", "the brackets are of the URL, not of the host"},
 	{"[::1", "a bracket is left over"},
 	{"::1]", "a bracket is left over"},
@@ -260,6 +370,7 @@ var hostInputs = []input{
 	{"localhost/", "a path is not of the host"},
 	{"user@localhost", "a user is not of the host"},
 	{"127.0.0.1/8", "a prefix is not a host"},
+	{"::1/128", "a prefix is not a host"},
 	{"*.localhost", "a pattern is not a host"},
 	{"localhost,evil.example", "a list is not a host"},
 	{" localhost", "white space is not of a host"},
@@ -275,6 +386,8 @@ var hostInputs = []input{
 	{"127\u30020\u30020\u30021", "ideographic full stops: net/http maps them"},
 	{"\uff11\uff12\uff17.0.0.1", "full-width digits: net/http maps them"},
 	{"LOCALHO\u212aST", "a Kelvin sign is no letter of a name"},
+	{"\u0661\u0662\u0667.\u0660.\u0660.\u0661", "digits of another script"},
+	{`"localhost"`, "quotes are not of a host"},
 	{"\xff.localhost", "not UTF-8, and no label of a name"},
 	{"a b.localhost", "a space is not of a label"},
 	{"a/b.localhost", "a slash is not of a label"},

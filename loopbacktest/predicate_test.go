@@ -5,11 +5,15 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
 	"example.com/loopback/loopbacktest"
@@ -38,6 +42,31 @@ func TestTestIsAcceptsRightOnes(t *testing.T) {
 		}
 		return a.As16() == [16]byte{15: 1}
 	}))
+	text := regexp.MustCompile(`^((::ffff:)?127\.\d+\.\d+\.\d+|::1)(%.*)?$`)
+	assert.NoError(t, loopbacktest.TestIs(func(a netip.Addr) bool { return text.MatchString(a.String()) }))
+}
+
+// The addresses of this machine are those of the loopback interface, too.
+func TestTestIsFindsOwnAddresses(t *testing.T) {
+	own := func(a netip.Addr) bool {
+		all, err := net.InterfaceAddrs()
+		assert.NoError(t, err)
+		return slices.ContainsFunc(all, func(n net.Addr) bool {
+			p, err := netip.ParsePrefix(n.String())
+			return err == nil && p.Addr() == a.WithZone("")
+		})
+	}
+	all, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	if !slices.ContainsFunc(all, func(n net.Addr) bool { return !loopback.IsNetAddr(n) }) {
+		t.Skip("needs an address that is not loopback")
+	}
+	const found = "an address of this machine that other machines reach"
+	assert.ErrorContains(t, loopbacktest.TestIs(func(a netip.Addr) bool { return a.IsLoopback() || own(a) }), found)
+	assert.ErrorContains(t, loopbacktest.TestIsHost(func(h string) bool {
+		a, err := netip.ParseAddr(h)
+		return byHand(h) || err == nil && own(a)
+	}), found)
 }
 
 func TestTestIsFindsFaults(t *testing.T) {
@@ -61,6 +90,19 @@ func TestTestIsFindsFaults(t *testing.T) {
 		}, "64:ff9b::7f00:1"},
 		{"127.0.0.0/9", func(a netip.Addr) bool { return a.IsLoopback() && (!a.Unmap().Is4() || a.Unmap().As4()[1] < 128) }, "127.255.255.255: got false"},
 		{"link-local addresses of lo", func(a netip.Addr) bool { return a.IsLoopback() || a.Zone() == "lo0" }, "fe80::1%lo0: got true"},
+		{"whatever has the zone of lo", func(a netip.Addr) bool { return a.IsLoopback() || a.Zone() == "lo" }, "%lo: got true"},
+		{"all of 0.0.0.0/8", func(a netip.Addr) bool { return a.IsLoopback() || a.Is4() && a.As4()[0] == 0 && !a.IsUnspecified() }, "0.0.0.1: got true"},
+		{"mapped private addresses", func(a netip.Addr) bool { return a.IsLoopback() || a.Is4In6() && a.Unmap().IsPrivate() }, "::ffff:10.0.0.1: got true"},
+		{"benchmarking addresses", func(a netip.Addr) bool {
+			return a.IsLoopback() || netip.MustParsePrefix("198.18.0.0/15").Contains(a)
+		}, "198.18.0.1: got true"},
+		{"site-local addresses", func(a netip.Addr) bool {
+			return a.IsLoopback() || netip.MustParsePrefix("fec0::/10").Contains(a)
+		}, "fec0::1: got true"},
+		{"one more block", func(a netip.Addr) bool { return a.IsLoopback() || a.Is4() && a.As4()[0] == 44 }, "44.0.0.1: got true"},
+		{"NAT64 of an operator", func(a netip.Addr) bool {
+			return a.IsLoopback() || netip.MustParsePrefix("64:ff9b:1::/48").Contains(a) && a.As16()[12] == 127
+		}, "64:ff9b:1::7f00:1: got true"},
 		{"always", func(netip.Addr) bool { return true }, "8.8.8.8: got true"},
 		{"never", func(netip.Addr) bool { return false }, "127.0.0.1: got false"},
 		{"As4 of any address", func(a netip.Addr) bool { return a.As4()[0] == 127 }, "got a panic"},
@@ -102,6 +144,13 @@ func TestTestIsHostAcceptsRightOnes(t *testing.T) {
 	requireNothingLeft(t)
 	assert.NoError(t, loopbacktest.TestIsHost(loopback.IsHost))
 	assert.NoError(t, loopbacktest.TestIsHost(byHand))
+	name := regexp.MustCompile(`^(?i:([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*localhost)\.?$`) // RFC 1123, section 2.1
+	assert.NoError(t, loopbacktest.TestIsHost(func(h string) bool {
+		if a, err := netip.ParseAddr(h); err == nil {
+			return a.IsLoopback()
+		}
+		return len(strings.TrimSuffix(h, ".")) <= 253 && !strings.ContainsAny(h, "\u017f\u212a") && name.MatchString(h)
+	}))
 }
 
 func TestTestIsHostFindsFaults(t *testing.T) {
@@ -141,6 +190,30 @@ func TestTestIsHostFindsFaults(t *testing.T) {
 		{"other names of hosts files", func(h string) bool { return byHand(h) || h == "localhost.localdomain" || h == "ip6-localhost" }, "ip6-localhost: got true"},
 		{"0.0.0.0", func(h string) bool { return byHand(h) || h == "0.0.0.0" }, "0.0.0.0: got true"},
 		{"labels of any form", func(h string) bool { return byHand(h) || strings.HasSuffix(h, ".localhost") }, ".localhost: got true"},
+		{".localhost within", func(h string) bool {
+			return byHand(h) || strings.Contains(h, ".localhost.") && !strings.Contains(h, "..")
+		}, "app.localhost.evil.example: got true"},
+		{"a zone of names", func(h string) bool {
+			name, _, cut := strings.Cut(h, "%")
+			return byHand(h) || cut && !isAddr(name) && byHand(name)
+		}, "localhost%: got true"},
+		{"up to the query", func(h string) bool { h, _, _ = strings.Cut(h, "?"); return byHand(h) }, "localhost?: got true"},
+		{"up to the fragment", func(h string) bool { h, _, _ = strings.Cut(h, "#"); return byHand(h) }, "localhost#: got true"},
+		{"up to the backslash", func(h string) bool { h, _, _ = strings.Cut(h, `\`); return byHand(h) }, `localhost\: got true`},
+		{"an empty port", func(h string) bool { return byHand(h) || byHand(strings.TrimSuffix(h, ":")) }, "localhost:: got true"},
+		{"brackets round names", func(h string) bool { return byHand(h) || h == "[localhost]" }, "[localhost]: got true"},
+		{"tabs are taken out, as from a URL", func(h string) bool { return byHand(h) || !isAddr(h) && byHand(strings.ReplaceAll(h, "\t", "")) }, `"l\tocalhost": got true`},
+		{"characters that IDNA drops", func(h string) bool { return byHand(strings.ReplaceAll(h, "\u00ad", "")) }, `"\u00adlocalhost": got true`},
+		{"other dots", func(h string) bool { return byHand(h) || !isAddr(h) && byHand(strings.ReplaceAll(h, "\uff61", ".")) }, "localhost\uff61: got true"},
+		{"any character in a label", func(h string) bool {
+			name, below := strings.CutSuffix(h, ".localhost")
+			return byHand(h) || below && name != "" && !strings.ContainsAny(name, ". */\xff") && len(name) < 64
+		}, "@app.localhost: got true"},
+		{"no hyphens", func(h string) bool { return byHand(h) && !strings.Contains(h, "-") }, "my-app.localhost: got false"},
+		{"no numbers", func(h string) bool { return byHand(h) && !strings.HasPrefix(h, "8080.") }, "8080.localhost: got false"},
+		{"zeros in front", func(h string) bool { return byHand(strings.TrimPrefix(h, "0")) || byHand(h) }, "0127.0.0.1: got true"},
+		{"the name of the machine", func(h string) bool { name, _ := os.Hostname(); return byHand(h) || h == name }, "the name of this machine"},
+		{"prefixes", func(h string) bool { return byHand(h) || h == "::1/128" }, "::1/128: got true"},
 		{"up to the NUL", func(h string) bool { h, _, _ = strings.Cut(h, "\x00"); return byHand(h) }, `"localhost\x00": got true`},
 		{"a panic", func(h string) bool { return h[0] == '1' }, "got a panic"},
 	} {
