@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,20 +23,22 @@ import (
 // It has to serve the requests of local programs and of its own pages, and to
 // refuse what a page of another site can send: a Host that is not loopback, an
 // Origin that is not its own, and the rest that the rows of
-// testdata/host_headers.tsv name.
+// testdata/host_headers.tsv name. A header such as X-Forwarded-Host must not
+// stand in for the Host: a page can send it.
 //
 // The requests are for "/", with various methods, to a server on loopback. An
 // answer of any 2xx or 3xx status is "served", anything else "refused", so that
 // the handler behind the guard has to serve "/". A handler that refuses
 // everything fails, too.
 func TestHandler(h http.Handler) error {
-	if h == nil {
+	if isNil(h) {
 		return errors.New("loopbacktest: TestHandler: the handler is nil")
 	}
 	rows, err := requestRows()
 	if err != nil {
 		return err
 	}
+	rows = append(rows, attacks()...)
 	ln, err := loopback.Listen("tcp", ":0")
 	if err != nil {
 		return fmt.Errorf("loopbacktest: TestHandler: %w", err)
@@ -52,7 +55,12 @@ func TestHandler(h http.Handler) error {
 		<-ended
 	}()
 	var failed failures
+	start := time.Now()
 	for _, r := range rows {
+		if time.Since(start) > suiteTime {
+			failed = append(failed, tooSlow)
+			break
+		}
 		local.addr.Store(&r.local)
 		v := ask(callTime, func() answer { return r.send(ln.Addr().String()) })
 		got := v.answer.text
@@ -128,6 +136,56 @@ func requestRows() ([]request, error) {
 	return rows, nil
 }
 
+// attacks returns requests that have to be refused, beside those of the table.
+func attacks() []request {
+	const (
+		rebound = "rebinding: the Host tells, whatever else is claimed"
+		method  = "rebinding: every method counts"
+		reads   = "another site must neither load nor embed what is served here"
+	)
+	attack := func(method, why string, headers ...string) request {
+		return request{method: method, headers: headers, why: why, local: localAddr("127.0.0.1:8080")}
+	}
+	rows := []request{
+		attack("GET", rebound, "Host: evil.example:8080", "X-Forwarded-Host: localhost:8080"),
+		attack("GET", rebound, "Host: evil.example:8080", "X-Original-Host: localhost:8080"),
+		attack("GET", rebound, "Host: evil.example:8080", "X-Host: localhost:8080"),
+		attack("GET", rebound, "Host: evil.example:8080", "Forwarded: for=127.0.0.1;host=\"localhost:8080\""),
+		attack("GET", rebound, "Host: evil.example:8080", "X-Forwarded-For: 127.0.0.1", "X-Real-IP: 127.0.0.1"),
+		attack("GET", rebound, "Host: evil.example:8080", "Origin: http://localhost:8080"),
+		attack("GET", rebound, "Host: evil.example:8080", "Referer: http://localhost:8080/"),
+		attack("GET", rebound, "Host: evil.example:8080", "Sec-Fetch-Site: same-origin"),
+		attack("POST", rebound, "Host: evil.example:8080", "Sec-Fetch-Site: none"),
+		attack("GET", rebound, "Host: evil.example:8080", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"),
+		attack("GET", rebound, "Host: evil.example:8080", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
+		attack("GET", rebound, "Host: evil.example:8080", "User-Agent: curl/8.14.1", "Authorization: Bearer token", "X-Requested-With: XMLHttpRequest"),
+		attack("GET", "another site opens a WebSocket", "Host: localhost:8080", "Origin: http://evil.example", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
+		attack("GET", "another site opens a WebSocket", "Host: localhost:8080", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: websocket", "Sec-Fetch-Dest: empty", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
+		attack("POST", "another port is another origin", "Host: localhost:8080", "Origin: http://localhost:3000"),
+		attack("POST", "localhost and 127.0.0.1 are different origins", "Host: 127.0.0.1:8080", "Origin: http://localhost:8080"),
+		attack("POST", "a sandboxed frame or a file sends null", "Host: localhost:8080", "Origin: null"),
+		attack("GET", reads, "Host: localhost:8080", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"),
+	}
+	for _, host := range []string{"127.evil.example:8080", "app.localhost.evil.example:8080", "localhost.localdomain.evil.example", "10.0.0.1:8080", "172.16.0.1:8080",
+		"169.254.169.254", "100.64.0.1:8080", "0.0.0.1:8080", "[fe80::1]:8080", "[fd00::1]:8080", "[::ffff:10.0.0.1]:8080", "[::127.0.0.1]:8080", "[64:ff9b::7f00:1]:8080", "[::2]:8080"} {
+		rows = append(rows, attack("GET", "the Host is not loopback", "Host: "+host))
+	}
+	for _, m := range []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"} {
+		rows = append(rows, attack(m, method, "Host: evil.example:8080"))
+	}
+	for _, m := range []string{"PUT", "PATCH", "DELETE"} {
+		rows = append(rows, attack(m, "every method that changes something counts", "Host: localhost:8080", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site"))
+	}
+	for _, dest := range []string{"script", "image", "object", "embed", "frame"} {
+		mode := "no-cors"
+		if dest != "script" && dest != "image" {
+			mode = "navigate"
+		}
+		rows = append(rows, attack("GET", reads, "Host: localhost:8080", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: "+mode, "Sec-Fetch-Dest: "+dest))
+	}
+	return rows
+}
+
 // add adds the header that a cell of the table stands for.
 func (r *request) add(name, cell string) {
 	switch cell {
@@ -171,8 +229,16 @@ func (r request) send(server string) answer {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(callTime / 2)) // a read tells if it fails
-	fmt.Fprintf(conn, "%s / HTTP/1.1\r\n%s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", r.method, strings.Join(r.headers, "\r\n"))
-	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: r.method})
+	closing := "\r\nConnection: close"
+	if slices.Contains(r.headers, "Upgrade: websocket") {
+		closing = "" // it has a header Connection
+	}
+	fmt.Fprintf(conn, "%s / HTTP/1.1\r\n%s%s\r\nContent-Length: 0\r\n\r\n", r.method, strings.Join(r.headers, "\r\n"), closing)
+	responses := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(responses, &http.Request{Method: r.method})
+	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols { // early hints
+		resp, err = http.ReadResponse(responses, &http.Request{Method: r.method})
+	}
 	if err != nil {
 		timeout, ok := errors.AsType[net.Error](err)
 		if ok && timeout.Timeout() {

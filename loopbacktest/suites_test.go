@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,7 @@ import (
 var hello = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
 
 // guarded is a guard that serves what check accepts.
-func guarded(check func(r *http.Request) bool) http.Handler {
+func guarded(check func(r *http.Request) bool) http.HandlerFunc {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !check(r) {
 			http.Error(w, "forbidden", http.StatusForbidden)
@@ -80,7 +81,12 @@ func localHost(r *http.Request) bool {
 func TestTestHandlerAcceptsRightOnes(t *testing.T) {
 	requireNothingLeft(t)
 	assert.NoError(t, loopbacktest.TestHandler(new(loopbackhttp.Guard).Handler(hello)))
-	assert.NoError(t, loopbacktest.TestHandler(guarded(func(r *http.Request) bool { return localHost(r) && sameSite(r) })))
+	right := guarded(func(r *http.Request) bool { return localHost(r) && sameSite(r) })
+	assert.NoError(t, loopbacktest.TestHandler(right))
+	assert.NoError(t, loopbacktest.TestHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		right(w, r)
+	})), "an informational response is not the answer")
 }
 
 func TestTestHandlerFindsFaults(t *testing.T) {
@@ -117,6 +123,44 @@ func TestTestHandlerFindsFaults(t *testing.T) {
 		}), "Host: 192.0.2.10:8080"},
 		{"links from other sites are refused", but(func(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "cross-site" }), "Sec-Fetch-Dest: document: got refused"},
 		{"unix sockets", but(func(r *http.Request) bool { return r.Host == "" }), "unix socket, empty Host"},
+		{"a forwarded Host", guarded(func(r *http.Request) bool {
+			if h := r.Header.Get("X-Forwarded-Host"); h != "" {
+				r.Host = h
+			}
+			return localHost(r) && sameSite(r)
+		}), "X-Forwarded-Host: localhost:8080: got served"},
+		{"a forwarded client", unless(func(r *http.Request) bool { return r.Header.Get("X-Real-IP") == "127.0.0.1" }), "X-Real-IP: 127.0.0.1: got served"},
+		{"a header Forwarded", unless(func(r *http.Request) bool { return strings.Contains(r.Header.Get("Forwarded"), "localhost") }), "Forwarded: for=127.0.0.1"},
+		{"an Origin for the Host", unless(func(r *http.Request) bool { return r.Header.Get("Origin") == "http://localhost:8080" }), "Host: evil.example:8080; Origin: http://localhost:8080: got served"},
+		{"a Referer for the Host", unless(func(r *http.Request) bool { return strings.HasPrefix(r.Referer(), "http://localhost:8080/") }), "Referer: http://localhost:8080/: got served"},
+		{"a token for the Host", unless(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }), "Authorization: Bearer token"},
+		{"same-origin before the Host", unless(func(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "same-origin" }), "Host: evil.example:8080; Sec-Fetch-Site: same-origin: got served"},
+		{"links before the Host", unless(func(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Dest") == "document" && sameSite(r) }), "Host: evil.example:8080; Sec-Fetch-Site: cross-site"},
+		{"HEAD", unless(func(r *http.Request) bool { return r.Method == http.MethodHead }), "HEAD / Host: evil.example:8080: got served"},
+		{"OPTIONS, for preflights", unless(func(r *http.Request) bool { return r.Method == http.MethodOptions && r.Header.Get("Origin") == "" }), "OPTIONS / Host: evil.example:8080: got served"},
+		{"DELETE", unless(func(r *http.Request) bool { return r.Method == http.MethodDelete && localHost(r) }), "DELETE / Host: localhost:8080"},
+		{"methods of its own", unless(func(r *http.Request) bool { return r.Method == "PROPFIND" }), "PROPFIND / Host: evil.example:8080"},
+		{"WebSockets", unless(func(r *http.Request) bool { return localHost(r) && r.Header.Get("Upgrade") != "" }), "Upgrade: websocket: got served"},
+		{"GET of old browsers", unless(func(r *http.Request) bool {
+			return localHost(r) && r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == ""
+		}), "Origin: http://evil.example; Connection"},
+		{"any loopback Origin of old browsers", unless(func(r *http.Request) bool {
+			u, err := url.Parse(r.Header.Get("Origin"))
+			return localHost(r) && err == nil && u.User == nil && u.Scheme == "http" && loopback.IsHost(u.Hostname()) && r.Header.Get("Sec-Fetch-Site") == ""
+		}), "Origin: http://localhost:3000: got served"},
+		{"an Origin of null in old browsers", unless(func(r *http.Request) bool {
+			return localHost(r) && r.Header.Get("Origin") == "null" && r.Header.Get("Sec-Fetch-Site") == ""
+		}), "Origin: null: got served"},
+		{"GET but for frames", unless(func(r *http.Request) bool {
+			return localHost(r) && r.Method == http.MethodGet && r.Header.Get("Origin") == "" && !strings.HasSuffix(r.Header.Get("Sec-Fetch-Dest"), "frame")
+		}), "Sec-Fetch-Dest: script: got served"},
+		{"frames but for iframe", unless(func(r *http.Request) bool { return localHost(r) && r.Header.Get("Sec-Fetch-Dest") == "frame" }), "Sec-Fetch-Dest: frame: got served"},
+		{".localhost within the Host", unless(func(r *http.Request) bool {
+			return sameSite(r) && strings.Contains(r.Host, ".localhost.") && !strings.HasPrefix(r.Host, "localhost.")
+		}), "Host: app.localhost.evil.example:8080"},
+		{"other private addresses", unless(func(r *http.Request) bool { return sameSite(r) && strings.HasPrefix(r.Host, "10.") }), "Host: 10.0.0.1:8080"},
+		{"link-local addresses", unless(func(r *http.Request) bool { return sameSite(r) && strings.HasPrefix(r.Host, "[fe80:") }), "Host: [fe80::1]:8080"},
+		{"embedded addresses", unless(func(r *http.Request) bool { return sameSite(r) && strings.HasPrefix(r.Host, "[64:ff9b::7f") }), "Host: [64:ff9b::7f00:1]:8080"},
 		{"a redirect", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://localhost/", http.StatusFound)
 		}), "got served (302)"},
@@ -133,7 +177,9 @@ func TestTestHandlerFindsFaults(t *testing.T) {
 
 func TestTestHandlerOfNoneAndOfOneThatHangs(t *testing.T) {
 	requireNothingLeft(t)
-	assert.EqualError(t, loopbacktest.TestHandler(nil), "loopbacktest: TestHandler: the handler is nil")
+	for _, none := range []http.Handler{nil, http.HandlerFunc(nil), (*http.ServeMux)(nil)} {
+		assert.EqualError(t, loopbacktest.TestHandler(none), "loopbacktest: TestHandler: the handler is nil")
+	}
 	err := loopbacktest.TestHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	assert.Len(t, failuresOf(t, err), 1)
 	assert.ErrorContains(t, err, "got no answer in time, want served")

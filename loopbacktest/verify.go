@@ -63,13 +63,13 @@ func VerifyTestMain(m TestingM, ignore ...func(loopback.Socket) bool) {
 	os.Exit(code)
 }
 
-// isNil reports whether v is nil or a nil pointer.
+// isNil reports whether v is nil, or a nil pointer or function.
 func isNil(v any) bool {
 	if v == nil {
 		return true
 	}
 	r := reflect.ValueOf(v)
-	return r.Kind() == reflect.Pointer && r.IsNil()
+	return (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil()
 }
 
 // patience is how long a socket may take to be closed.
