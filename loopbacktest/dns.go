@@ -20,9 +20,9 @@ type dnsZone struct {
 // A dnsName is what a name has.
 type dnsName struct {
 	alias        string   // a CNAME, or ""
-	first, later []string // addresses; first is for the first query of each type
-	changing     bool     // first is not later
-	asked        map[uint16]bool
+	first, later []string // addresses
+	changeAfter  int      // how many queries of each type have the first ones
+	asked        map[uint16]int
 }
 
 const (
@@ -52,9 +52,9 @@ func (z *dnsZone) alias(name, target string, addrs ...string) string {
 }
 
 // changes adds a name that has the address first, or does not exist if that is
-// "", until it has been asked about, and the address later from then on.
-func (z *dnsZone) changes(name, first, later string) string {
-	n := &dnsName{later: []string{later}, changing: true}
+// "", for as many queries of each type, and the address later from then on.
+func (z *dnsZone) changes(name string, queries int, first, later string) string {
+	n := &dnsName{later: []string{later}, changeAfter: queries}
 	if first != "" {
 		n.first = []string{first}
 	}
@@ -149,12 +149,12 @@ func (z *dnsZone) records(name string, typ uint16) [][]byte {
 		return nil
 	}
 	addrs := n.later
-	if n.changing && !n.asked[typ] {
+	if n.asked[typ] < n.changeAfter {
 		addrs = n.first
 		if n.asked == nil {
-			n.asked = make(map[uint16]bool)
+			n.asked = make(map[uint16]int)
 		}
-		n.asked[typ] = true
+		n.asked[typ]++
 		if addrs == nil {
 			return nil
 		}

@@ -28,8 +28,8 @@ import (
 // While it runs, [net.DefaultResolver] is one that answers without a network, so
 // that nothing leaves this machine. A resolver of dial's own is not asked to do
 // anything but to find these names, which end in .test (RFC 2606). Nothing else
-// may look names up meanwhile. TestForbid ends with ctx, and then returns its
-// error, too.
+// may look names up meanwhile; calls of TestForbid wait for each other. TestForbid
+// ends with ctx, and then returns its error, too.
 func TestForbid(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error)) error {
 	switch {
 	case dial == nil:
@@ -39,7 +39,13 @@ func TestForbid(ctx context.Context, dial func(ctx context.Context, network, add
 	case ctx.Err() != nil:
 		return fmt.Errorf("loopbacktest: TestForbid: %w", ctx.Err())
 	}
-	ctx, cancel := context.WithTimeout(ctx, forbidTime)
+	select {
+	case forbidding <- struct{}{}:
+		defer func() { <-forbidding }()
+	case <-ctx.Done():
+		return fmt.Errorf("loopbacktest: TestForbid: %w", ctx.Err())
+	}
+	ctx, cancel := context.WithTimeout(ctx, suiteTime)
 	defer cancel()
 	ts, err := startTraps()
 	if err != nil {
@@ -54,6 +60,9 @@ func TestForbid(ctx context.Context, dial func(ctx context.Context, network, add
 	var failed failures
 	for _, target := range ts.targets(zone) {
 		zone.forget()
+		if target.prepare != nil {
+			target.prepare()
+		}
 		v := ask(callTime, func() string {
 			ctx, cancel := context.WithTimeout(ctx, callTime/2)
 			defer cancel()
@@ -63,25 +72,26 @@ func TestForbid(ctx context.Context, dial func(ctx context.Context, network, add
 		if got == "" {
 			got = v.answer
 		}
-		if seen := ts.caught(); seen != "" {
+		seen, err := ts.caught()
+		if seen != "" {
 			got = "a connection to " + seen
 		}
 		if got != "" {
 			failed = append(failed, &Failure{Input: target.network + " " + target.address, Got: got, Want: "refused", Why: target.why})
 		}
+		if err = cmp.Or(ctx.Err(), err); err != nil {
+			return append(failed, fmt.Errorf("loopbacktest: TestForbid: not all was dialled: %w", err))
+		}
 		if v.hung {
 			break
-		}
-		if err := ctx.Err(); err != nil {
-			return errors.Join(failed.err(), fmt.Errorf("loopbacktest: TestForbid: not all was dialled: %w", err))
 		}
 	}
 	return failed.err()
 }
 
-// forbidTime bounds the whole of TestForbid. It takes a fraction of a second
-// where dial answers at once.
-const forbidTime = time.Minute
+// forbidding holds a value while a call of TestForbid has replaced
+// net.DefaultResolver.
+var forbidding = make(chan struct{}, 1)
 
 // use makes a server see a connection that was returned, and closes it. It
 // returns what is wrong about the result.
@@ -99,7 +109,10 @@ func use(conn net.Conn, err error) (problem string) {
 }
 
 // A target is what dial is called with.
-type target struct{ network, address, why string }
+type target struct {
+	network, address, why string
+	prepare               func() // is called before, unless it is nil
+}
 
 // A lead is a host that may lead to a loopback address.
 type lead struct{ host, why string }
@@ -113,10 +126,21 @@ func (ts *traps) targets(zone *dnsZone) (list []target) {
 			list = append(list, target{network: "udp", address: l.host + ":" + ts.udpPort, why: l.why})
 		}
 	}
-	for _, network := range []string{"tcp4", "tcp6"} {
-		for _, l := range []lead{{"127.0.0.1", "a loopback address"}, {"[::1]", "a loopback address"}, {"localhost", "a localhost name"}, {"", "an empty host is this machine"}} {
+	for _, l := range []lead{{"127.0.0.1", "a loopback address"}, {"[::1]", "a loopback address"}, {"localhost", "a localhost name"}, {"", "an empty host is this machine"}} {
+		for _, network := range []string{"tcp4", "tcp6"} {
 			list = append(list, target{network: network, address: l.host + ":" + ts.tcpPort, why: l.why})
 		}
+		for _, network := range []string{"udp4", "udp6"} {
+			if ts.udpPort != "" {
+				list = append(list, target{network: network, address: l.host + ":" + ts.udpPort, why: l.why})
+			}
+		}
+	}
+	const moved = "moved.loopbacktest.test"
+	for _, addr := range []string{nowhere, "127.0.0.1"} {
+		list = append(list, target{network: "tcp", address: moved + ":" + ts.tcpPort,
+			why:     "an answer of DNS does not last: what was allowed once has to be checked again",
+			prepare: func() { zone.answers(moved, addr) }})
 	}
 	return list
 }
@@ -150,7 +174,7 @@ func names(zone *dnsZone) []lead {
 		hosts    = "a name that hosts files have"
 		resolved = "what a name resolves to is what counts"
 		every    = "every answer of DNS may be dialled, not just the first"
-		rebound  = "DNS answers otherwise the second time: what is dialled has to be checked, not what was looked up before"
+		rebound  = "DNS answers otherwise later: what is dialled has to be checked, not what was looked up before"
 	)
 	zone.answers("localhost", "127.0.0.1", "::1") // as resolvers do: RFC 6761, section 6.3
 	zone.answers("app.localhost", "127.0.0.1", "::1")
@@ -170,15 +194,20 @@ func names(zone *dnsZone) []lead {
 		{zone.alias("alias.loopbacktest.test", "localhost", "127.0.0.1"), resolved},
 		{zone.answers("second.loopbacktest.test", nowhere, "127.0.0.1"), every},
 		{zone.answers("mixed.loopbacktest.test", nowhere, "::1"), every},
-		{zone.changes("rebind.loopbacktest.test", nowhere, "127.0.0.1"), rebound},
-		{zone.changes("rebind6.loopbacktest.test", nowhere, "::1"), rebound},
-		{zone.changes("appears.loopbacktest.test", "", "127.0.0.1"), "DNS answers the second time only: where the check finds nothing, the dial must not go on"},
+		{zone.changes("rebind.loopbacktest.test", 1, nowhere, "127.0.0.1"), rebound},
+		{zone.changes("rebind6.loopbacktest.test", 1, nowhere, "::1"), rebound},
+		{zone.changes("third.loopbacktest.test", 2, nowhere, "127.0.0.1"), rebound},
+		{zone.changes("appears.loopbacktest.test", 1, "", "127.0.0.1"), "DNS answers the second time only: where the check finds nothing, the dial must not go on"},
 	}
 	if hostname, err := os.Hostname(); err == nil && !strings.ContainsAny(hostname, ":[]% ") {
 		leads = append(leads, lead{hostname, "Debian gives 127.0.1.1 to the name of the machine"})
 	}
-	if own := ownAddr(); own.IsValid() {
-		leads = append(leads, lead{zone.changes("own.loopbacktest.test", own.String(), "127.0.0.1"), rebound})
+	own4, own6 := ownAddrsByFamily()
+	if own4.IsValid() {
+		leads = append(leads, lead{zone.changes("own.loopbacktest.test", 1, own4.String(), "127.0.0.1"), rebound})
+	}
+	if own6.IsValid() { // which stands before an IPv4 address: RFC 6724
+		leads = append(leads, lead{zone.answers("own6.loopbacktest.test", own6.String(), "127.0.0.1"), every})
 	}
 	return leads
 }
@@ -187,15 +216,18 @@ func names(zone *dnsZone) []lead {
 // 1122, section 3.2.1.3, has 0.0.0.0/8 for "this network", and nothing is sent.
 const nowhere = "0.0.0.1"
 
-// ownAddr returns an address of this machine that is not loopback: what is sent
-// to it stays here.
-func ownAddr() netip.Addr {
+// ownAddrsByFamily returns addresses of this machine that are not loopback: what
+// is sent to them stays here.
+func ownAddrsByFamily() (addr4, addr6 netip.Addr) {
 	for _, addr := range otherAddrs() {
-		if addr.Is4() {
-			return addr
+		switch {
+		case addr.Is4():
+			addr4 = addr
+		case addr.IsGlobalUnicast() && !addr.IsPrivate():
+			addr6 = addr
 		}
 	}
-	return netip.Addr{}
+	return addr4, addr6
 }
 
 // traps are servers on the loopback addresses.
@@ -209,11 +241,23 @@ type traps struct {
 type trap struct {
 	seen  chan arrival
 	close func() error
-	poke  func() string // connects, and returns how that will be told
+	poke  func() (who string, err error) // connects, and returns how that will be told
 }
 
 // An arrival is a connection or a datagram.
 type arrival struct{ who, at string }
+
+// tell hands an arrival on, in place of the oldest if there are too many. It is
+// for the one goroutine that sends to the channel.
+func tell(seen chan arrival, a arrival) {
+	if len(seen) == cap(seen) {
+		select {
+		case <-seen:
+		default:
+		}
+	}
+	seen <- a
+}
 
 // startTraps listens on 127.0.0.1 and ::1, and on other addresses of 127.0.0.0/8
 // as far as this machine has them.
@@ -255,7 +299,7 @@ func (ts *traps) addTCP(ln net.Listener, at []netip.AddrPort) {
 			if err != nil {
 				return
 			}
-			seen <- arrival{who: conn.RemoteAddr().String(), at: conn.LocalAddr().String()}
+			tell(seen, arrival{who: conn.RemoteAddr().String(), at: conn.LocalAddr().String()})
 			conn.Close()
 		}
 	})
@@ -264,13 +308,13 @@ func (ts *traps) addTCP(ln net.Listener, at []netip.AddrPort) {
 		if i == 0 {
 			t.close = ln.Close
 		}
-		t.poke = func() string {
+		t.poke = func() (string, error) {
 			c, err := net.DialTimeout("tcp", ap.String(), callTime)
 			if err != nil {
-				return ""
+				return "", err
 			}
 			defer c.Close()
-			return c.LocalAddr().String()
+			return c.LocalAddr().String(), nil
 		}
 		ts.servers = append(ts.servers, t)
 	}
@@ -286,7 +330,7 @@ func (ts *traps) addUDP(pc net.PacketConn, addrs []netip.AddrPort) {
 			if err != nil {
 				return
 			}
-			seen <- arrival{who: string(buf[:n]), at: at}
+			tell(seen, arrival{who: string(buf[:n]), at: at})
 		}
 	})
 	for i, ap := range addrs {
@@ -294,17 +338,15 @@ func (ts *traps) addUDP(pc net.PacketConn, addrs []netip.AddrPort) {
 		if i == 0 {
 			t.close = pc.Close
 		}
-		t.poke = func() string {
+		t.poke = func() (string, error) {
 			c, err := net.Dial("udp", ap.String())
 			if err != nil {
-				return ""
+				return "", err
 			}
 			defer c.Close()
 			text := rand.Text()
-			if _, err := c.Write([]byte(text)); err != nil {
-				return ""
-			}
-			return text
+			_, err = c.Write([]byte(text))
+			return text, err
 		}
 		ts.servers = append(ts.servers, t)
 	}
@@ -312,12 +354,16 @@ func (ts *traps) addUDP(pc net.PacketConn, addrs []netip.AddrPort) {
 
 // caught returns the address of the first trap that has seen a connection or a
 // datagram since the last call, or "". It connects to each trap itself, which
-// then has told of whatever came before.
-func (ts *traps) caught() (at string) {
+// then has told of whatever came before. The error says that a trap does not
+// work.
+func (ts *traps) caught() (at string, err error) {
 	for _, t := range ts.servers {
-		own := t.poke()
+		own, err := t.poke()
+		if err != nil {
+			return at, err
+		}
 		timer := time.NewTimer(callTime)
-		for told := own == ""; !told; {
+		for told := false; !told && err == nil; {
 			select {
 			case a := <-t.seen:
 				told = a.who == own
@@ -325,12 +371,15 @@ func (ts *traps) caught() (at string) {
 					at = cmp.Or(at, a.at)
 				}
 			case <-timer.C:
-				told = true
+				err = errors.New("a server of this test does not answer")
 			}
 		}
 		timer.Stop()
+		if err != nil {
+			return at, err
+		}
 	}
-	return at
+	return at, nil
 }
 
 func (ts *traps) close() {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -321,6 +322,61 @@ func TestTestForbidFindsFaults(t *testing.T) {
 			}
 			return plain.DialContext(ctx, network, address)
 		}, "udp 127.0.0.1:"},
+		{"UDP by family", func(ctx context.Context, network, address string) (net.Conn, error) {
+			if network != "udp6" {
+				return forbid(ctx, network, address)
+			}
+			return plain.DialContext(ctx, network, address)
+		}, "udp6 [::1]:"},
+		{"a name checked twice before it is dialled", checkThenDial(all(isLocal), func(ctx context.Context, network, host, port string, _ []net.IP) (net.Conn, error) {
+			return checkThenDial(all(isLocal), byName)(ctx, network, net.JoinHostPort(host, port))
+		}), "tcp third.loopbacktest.test"},
+		{"a name allowed once", func() dialFunc {
+			allowed := map[string]bool{}
+			return checkThenDial(func([]net.IP) bool { return true }, func(ctx context.Context, network, host, port string, ips []net.IP) (net.Conn, error) {
+				if !allowed[host] && !all(isLocal)(ips) {
+					return nil, errors.New("refused")
+				}
+				allowed[host] = true
+				return byIP(ctx, network, host, port, ips)
+			})
+		}(), "tcp moved.loopbacktest.test"},
+		{"the addresses of a list", control(func(ip net.IP) bool {
+			return ip.Equal(net.IPv4(127, 0, 0, 1)) || ip.Equal(net.IPv6loopback) || ip.IsUnspecified()
+		}), "tcp 127.0.0.2:"},
+		{"the text of an address", func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, "127.") || strings.HasPrefix(address, "[::1]") || strings.HasPrefix(strings.ToLower(address), "localhost") {
+				return nil, errors.New("refused")
+			}
+			return plain.DialContext(ctx, network, address)
+		}, "tcp [::ffff:127.0.0.1]:"},
+		{"an empty host", func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, ":") {
+				return plain.DialContext(ctx, network, address)
+			}
+			return forbid(ctx, network, address)
+		}, "tcp :"},
+		{"names below localhost", func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.Contains(address, ".localhost") {
+				return plain.DialContext(ctx, network, address)
+			}
+			return forbid(ctx, network, address)
+		}, "tcp app.localhost:"},
+		{"many connections at once", func(ctx context.Context, network, address string) (net.Conn, error) {
+			for range 1100 { // more than a server of the suite remembers
+				if !strings.HasPrefix(address, "127.0.0.1:") || network != "tcp" {
+					break
+				}
+				c, err := plain.DialContext(ctx, network, address)
+				if err != nil {
+					break
+				}
+				_ = c.(*net.TCPConn).SetLinger(0)
+				c.Close()
+			}
+			return nil, errors.New("refused")
+		}, "tcp 127.0.0.1:"},
+		{"an end of the goroutine", func(context.Context, string, string) (net.Conn, error) { runtime.Goexit(); return nil, nil }, "got an end of the goroutine, want refused"},
 		{"refuses what it has connected", func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := plain.DialContext(ctx, network, address)
 			if err != nil {
@@ -339,6 +395,18 @@ func TestTestForbidFindsFaults(t *testing.T) {
 			assert.ErrorContains(t, err, tt.find)
 		})
 	}
+}
+
+func TestTestForbidInParallel(t *testing.T) {
+	resolver := net.DefaultResolver
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			assert.NoError(t, loopbacktest.TestForbid(t.Context(), (&net.Dialer{Control: loopback.Forbid}).DialContext))
+		})
+	}
+	wg.Wait()
+	assert.Same(t, resolver, net.DefaultResolver)
 }
 
 func TestTestForbidEnds(t *testing.T) {
