@@ -18,8 +18,8 @@ import (
 
 // TestListener tests a listener that is to serve every client of this machine
 // and nobody else. It connects to the port on 127.0.0.1 and ::1, as far as this
-// machine has them, and each connection has to come out of Accept and carry data
-// both ways. No other address of this machine may answer on the port. Every
+// machine has them, and from 127.0.0.2 too, and each connection has to come out of
+// Accept and carry data both ways. No other address of this machine may answer on the port. Every
 // socket of the listener has to pass [loopback.Verify]: the listener itself, if it
 // is a [syscall.Conn], those of its method File or Files, and the listening
 // sockets of this process that have the port.
@@ -30,6 +30,14 @@ func TestListener(ln net.Listener) error {
 	if isNil(ln) {
 		return errors.New("loopbacktest: TestListener: the listener is nil")
 	}
+	v := ask(suiteTime, func() error { return testListener(ln) })
+	if v.problem != "" {
+		return failures{&Failure{Input: "the listener", Got: v.problem, Want: "methods that return", Why: "the rest is not tested"}}
+	}
+	return v.answer
+}
+
+func testListener(ln net.Listener) error {
 	addr := ask(callTime, func() net.Addr { return ln.Addr() })
 	if addr.problem != "" {
 		return failures{&Failure{Input: "Addr", Got: addr.problem, Want: "a TCP address", Why: "clients have to know the port"}}
@@ -40,8 +48,12 @@ func TestListener(ln net.Listener) error {
 	}
 	l := &listenerSuite{ln: ln, port: ap.Port()}
 	defer l.stop()
-	for _, local := range []netip.Addr{loopback.IPv4(), loopback.IPv6()} {
-		if has(local) && !l.serves(local) {
+	for _, c := range []struct{ to, from netip.Addr }{
+		{to: loopback.IPv4(), from: loopback.IPv4()},
+		{to: loopback.IPv6(), from: loopback.IPv6()},
+		{to: loopback.IPv4(), from: loopback.IPv4().Next()},
+	} {
+		if has(c.to) && has(c.from) && !l.serves(c.to, c.from) {
 			return l.failed.err()
 		}
 	}
@@ -115,18 +127,19 @@ func (l *listenerSuite) fail(addr netip.Addr, got, want, why string) {
 	l.failed = append(l.failed, &Failure{Input: netip.AddrPortFrom(addr, l.port).String(), Got: got, Want: want, Why: why})
 }
 
-// serves connects to a loopback address, and reports whether to go on.
-func (l *listenerSuite) serves(addr netip.Addr) bool {
-	const want, why = "a connection", "clients of localhost try both families"
-	client, err := l.dial(addr)
+// serves connects to a loopback address from another, and reports whether to go
+// on.
+func (l *listenerSuite) serves(addr, from netip.Addr) bool {
+	const want = "a connection"
+	client, err := l.dial(addr, from)
 	if err != nil {
-		l.fail(addr, err.Error(), want, why)
+		l.fail(addr, err.Error(), want, "clients of localhost try both families")
 		return true
 	}
 	defer client.Close()
 	server, problem := l.accept(client)
 	if problem != "" {
-		l.fail(addr, problem, want, "a client of this machine has to be served")
+		l.fail(addr, problem, want, fmt.Sprintf("a client of this machine has to be served, as this one at %v", from))
 		return l.pending == nil
 	}
 	l.reached = addr
@@ -161,8 +174,9 @@ func carry(from, to net.Conn, text []byte) (problem string) {
 	return v.answer + v.problem
 }
 
-func (l *listenerSuite) dial(addr netip.Addr) (net.Conn, error) {
-	return net.DialTimeout("tcp", netip.AddrPortFrom(addr, l.port).String(), callTime)
+func (l *listenerSuite) dial(addr, from netip.Addr) (net.Conn, error) {
+	d := net.Dialer{Timeout: callTime, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	return d.Dial("tcp", netip.AddrPortFrom(addr, l.port).String())
 }
 
 // accept accepts the connection of client. It closes any other that comes
@@ -234,26 +248,13 @@ func (l *listenerSuite) keepsAway(addr netip.Addr) {
 
 // sockets verifies the sockets of the listener.
 func (l *listenerSuite) sockets() {
-	verify := func(what string, c syscall.Conn) {
-		if err := loopback.Verify(c); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			l.failed = append(l.failed, &Failure{Input: what, Got: err.Error(), Want: "bound to loopback alone", Why: "other machines reach what is not"})
-		}
-	}
 	if c, ok := l.ln.(syscall.Conn); ok {
-		verify("the socket of the listener", c)
+		l.verify("the socket of the listener", c)
 	}
-	var files []*os.File
-	switch f := l.ln.(type) {
-	case interface{ Files() ([]*os.File, error) }:
-		files, _ = f.Files() // without them, the list of this process's sockets has to do
-	case interface{ File() (*os.File, error) }:
-		if file, err := f.File(); err == nil {
-			files = append(files, file)
-		}
-	}
-	for _, f := range files {
+	// Without files, the list of this process's sockets has to do.
+	for _, f := range ask(callTime, l.files).answer {
 		if len(l.failed) == 0 { // a duplicate says the same
-			verify("a socket of the listener", f)
+			l.verify("a socket of the listener", f)
 		}
 		f.Close()
 	}
@@ -265,6 +266,30 @@ func (l *listenerSuite) sockets() {
 	}
 }
 
+func (l *listenerSuite) verify(what string, c syscall.Conn) {
+	v := ask(callTime, func() error { return loopback.Verify(c) })
+	got := v.problem
+	if v.answer != nil && !errors.Is(v.answer, errors.ErrUnsupported) {
+		got = v.answer.Error()
+	}
+	if got != "" {
+		l.failed = append(l.failed, &Failure{Input: what, Got: got, Want: "bound to loopback alone", Why: "other machines reach what is not"})
+	}
+}
+
+// files returns duplicates of the sockets of the listener.
+func (l *listenerSuite) files() (files []*os.File) {
+	switch f := l.ln.(type) {
+	case interface{ Files() ([]*os.File, error) }:
+		files, _ = f.Files()
+	case interface{ File() (*os.File, error) }:
+		if file, err := f.File(); err == nil {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
 // stop ends a call of Accept that is under way, without closing the listener.
 func (l *listenerSuite) stop() {
 	if l.pending == nil {
@@ -273,7 +298,7 @@ func (l *listenerSuite) stop() {
 	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(time.Now()) == nil {
 		defer func() { _ = d.SetDeadline(time.Time{}) }() // as before
 	} else if l.reached.IsValid() { // a connection of one's own ends it as well
-		if c, err := l.dial(l.reached); err == nil {
+		if c, err := l.dial(l.reached, l.reached); err == nil {
 			defer c.Close()
 		}
 	}

@@ -482,6 +482,40 @@ func (w wrapped) Addr() net.Addr {
 	return w.addr()
 }
 
+// onConns returns a listener whose connections are changed.
+func onConns(ln net.Listener, change func(c net.Conn) net.Conn) net.Listener {
+	return wrapped{Listener: ln, accept: func() (net.Conn, error) {
+		c, err := ln.Accept()
+		if err != nil {
+			return nil, err
+		}
+		return change(c), nil
+	}}
+}
+
+// Connections that do otherwise in one method.
+type (
+	silent    struct{ net.Conn }
+	lowering  struct{ net.Conn }
+	elsewhere struct {
+		net.Conn
+		addr net.Addr
+	}
+)
+
+func (silent) Write(b []byte) (int, error) { return len(b), nil }
+func (e elsewhere) RemoteAddr() net.Addr   { return e.addr }
+func (c lowering) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	copy(b[:n], strings.ToLower(string(b[:n])))
+	return n, err
+}
+
+// A raw listener has a socket that cannot be asked.
+type raw struct{ net.Listener }
+
+func (raw) SyscallConn() (syscall.RawConn, error) { panic("no socket") }
+
 func listenOn(t *testing.T, network, address string) net.Listener {
 	t.Helper()
 	ln, err := net.Listen(network, address)
@@ -552,6 +586,51 @@ func TestTestListenerFindsFaults(t *testing.T) {
 				return c, err
 			}}
 		}, "want what the other end has written"},
+		{"127.0.0.1 for every loopback client", func(t *testing.T) net.Listener {
+			ln := loopbacktest.Listen(t)
+			if c, err := net.Listen("tcp", "127.0.0.2:0"); err != nil {
+				t.Skipf("needs another address: %v", err)
+			} else {
+				c.Close()
+			}
+			return wrapped{Listener: ln, accept: func() (net.Conn, error) {
+				for {
+					c, err := ln.Accept()
+					if err != nil {
+						return nil, err
+					}
+					if host, _, _ := net.SplitHostPort(c.RemoteAddr().String()); host == "127.0.0.1" || host == "::1" {
+						return c, nil
+					}
+					c.Close()
+				}
+			}}
+		}, "as this one at 127.0.0.2"},
+		{"every interface of IPv6, beside 127.0.0.1", func(t *testing.T) net.Listener {
+			four := listenOn(t, "tcp4", "127.0.0.1:0")
+			six := listenOn(t, "tcp6", fmt.Sprintf("[::]:%d", four.Addr().(*net.TCPAddr).Port))
+			return &pair{lns: []net.Listener{four, six}, conns: make(chan net.Conn)}
+		}, "other machines reach"},
+		{"serves one client", func(t *testing.T) net.Listener {
+			ln := loopbacktest.Listen(t)
+			return wrapped{Listener: ln, accept: func() (net.Conn, error) { defer ln.Close(); return ln.Accept() }}
+		}, "loopbacktest: [::1]:"},
+		{"loses what is written", func(t *testing.T) net.Listener {
+			return onConns(loopbacktest.Listen(t), func(c net.Conn) net.Conn { return silent{c} })
+		}, "want what the other end has written"},
+		{"changes what is read", func(t *testing.T) net.Listener {
+			return onConns(loopbacktest.Listen(t), func(c net.Conn) net.Conn { return lowering{c} })
+		}, "got other data"},
+		{"another client's address", func(t *testing.T) net.Listener {
+			return onConns(loopbacktest.Listen(t), func(c net.Conn) net.Conn { return elsewhere{Conn: c, addr: nil} })
+		}, "no connection from Accept"},
+		{"a connection that panics", func(t *testing.T) net.Listener {
+			return onConns(loopbacktest.Listen(t), func(net.Conn) net.Conn { return elsewhere{} })
+		}, "the listener: got a panic"},
+		{"a panic in Addr", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), addr: func() net.Addr { panic(broken) }}
+		}, "Addr: got a panic (broken)"},
+		{"a panic in SyscallConn", func(t *testing.T) net.Listener { return raw{Listener: loopbacktest.Listen(t)} }, "the socket of the listener: got a panic"},
 		{"drops IPv6 clients", func(t *testing.T) net.Listener {
 			ln := loopbacktest.Listen(t)
 			return wrapped{Listener: ln, accept: func() (net.Conn, error) {
@@ -566,6 +645,7 @@ func TestTestListenerFindsFaults(t *testing.T) {
 		}, "loopbacktest: [::1]:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // most wait
 			ln := tt.impl(t)
 			err := loopbacktest.TestListener(ln)
 			ln.Close()
