@@ -251,8 +251,11 @@ func (l *listenerSuite) sockets() {
 	if c, ok := l.ln.(syscall.Conn); ok {
 		l.verify("the socket of the listener", c)
 	}
-	// Without files, the list of this process's sockets has to do.
-	for _, f := range ask(callTime, l.files).answer {
+	files := ask(callTime, l.files)
+	if files.problem != "" {
+		l.failed = append(l.failed, &Failure{Input: "the files of the listener", Got: files.problem, Want: "files or an error", Why: "a method has to return"})
+	}
+	for _, f := range files.answer { // without, the list of this process's sockets has to do
 		if len(l.failed) == 0 { // a duplicate says the same
 			l.verify("a socket of the listener", f)
 		}
@@ -295,8 +298,8 @@ func (l *listenerSuite) stop() {
 	if l.pending == nil {
 		return
 	}
-	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(time.Now()) == nil {
-		defer func() { _ = d.SetDeadline(time.Time{}) }() // as before
+	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok && setDeadline(d, time.Now()) {
+		defer setDeadline(d, time.Time{}) // as before
 	} else if l.reached.IsValid() { // a connection of one's own ends it as well
 		if c, err := l.dial(l.reached, l.reached); err == nil {
 			defer c.Close()
@@ -309,4 +312,10 @@ func (l *listenerSuite) stop() {
 		}
 	case <-time.After(callTime): // it is not to be stopped
 	}
+}
+
+// setDeadline reports whether a listener has taken the deadline.
+func setDeadline(ln interface{ SetDeadline(time.Time) error }, t time.Time) bool {
+	v := ask(callTime, func() error { return ln.SetDeadline(t) })
+	return v.problem == "" && v.answer == nil
 }

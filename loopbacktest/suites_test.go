@@ -515,6 +515,7 @@ func (c lowering) Read(b []byte) (int, error) {
 type raw struct{ net.Listener }
 
 func (raw) SyscallConn() (syscall.RawConn, error) { panic("no socket") }
+func (raw) File() (*os.File, error)               { panic("no file") }
 
 func listenOn(t *testing.T, network, address string) net.Listener {
 	t.Helper()
@@ -631,6 +632,7 @@ func TestTestListenerFindsFaults(t *testing.T) {
 			return wrapped{Listener: loopbacktest.Listen(t), addr: func() net.Addr { panic(broken) }}
 		}, "Addr: got a panic (broken)"},
 		{"a panic in SyscallConn", func(t *testing.T) net.Listener { return raw{Listener: loopbacktest.Listen(t)} }, "the socket of the listener: got a panic"},
+		{"a panic in File", func(t *testing.T) net.Listener { return raw{Listener: loopbacktest.Listen(t)} }, "the files of the listener: got a panic"},
 		{"drops IPv6 clients", func(t *testing.T) net.Listener {
 			ln := loopbacktest.Listen(t)
 			return wrapped{Listener: ln, accept: func() (net.Conn, error) {
