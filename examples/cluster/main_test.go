@@ -119,15 +119,19 @@ func TestWritesReachEveryReplicaAndOneMayBeLost(t *testing.T) {
 			assert.Equal(t, "value", request(t, http.MethodGet, url+key, ""))
 		}
 	}
+	for _, key := range []string{"/a%2Fb", "/%2e%2e", "/%25%3F%20"} {
+		assert.Equal(t, "3 of 3 replicas\n", request(t, http.MethodPut, urls[0]+key, "value"))
+		assert.Equal(t, "value", request(t, http.MethodGet, urls[1]+key, ""))
+	}
 	everyone := func(state, keys string) func([][]string) bool {
 		return func(table [][]string) bool {
 			return !slices.ContainsFunc(table[1:], func(row []string) bool { return row[2] == "up" && row[3] != keys }) && table[2][2] == state
 		}
 	}
-	p.await(t, everyone("up", "3"))
+	p.await(t, everyone("up", "6"))
 
 	fmt.Fprintln(p.stdin, "stop 2")
-	p.await(t, everyone("stopped", "3"))
+	p.await(t, everyone("stopped", "6"))
 	_, err := http.Get(urls[1] + "/key0")
 	require.Error(t, err)
 	assert.Equal(t, "2 of 3 replicas\n", request(t, http.MethodPut, urls[2]+"/key0", "new"))

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -184,11 +186,11 @@ func (r *replica) handOn(ctx context.Context, key string, v value) (have int) {
 }
 
 func (r *replica) send(ctx context.Context, to netip.AddrPort, key string, v value) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+to.String(), bytes.NewReader(v.text))
+	path := strings.ReplaceAll(url.PathEscape(key), ".", "%2E") // the key may be ".."
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+to.String()+"/"+path, bytes.NewReader(v.text))
 	if err != nil {
 		return err
 	}
-	req.URL.Path = "/" + key
 	req.Header.Set(clockHeader, strconv.FormatUint(v.clock, 10))
 	req.Header.Set(fromHeader, strconv.Itoa(v.number))
 	resp, err := r.client.Do(req)
