@@ -9,21 +9,20 @@ import (
 	"example.com/loopback/internal/socktab"
 )
 
-// Socket is a socket of this process that takes what any peer sends: one that
-// listens, or one of datagrams that is bound to a port and not connected.
-// Sockets can be compared with ==.
+// Socket is a socket of this process that any peer can send to: a listener, or a
+// bound datagram or raw socket that is not connected. Sockets can be compared
+// with ==.
 type Socket struct {
 	// Network is "tcp", also for multipath TCP, "udp", "ip" for a raw socket,
 	// or the name of another protocol or family: "sctp", "vsock", "packet".
 	Network string `json:"network"`
 
-	// Addr is what the socket is bound to, without a zone; a mapped address is
-	// its IPv4 address. [::] is often 0.0.0.0, too. The port of a raw socket is
-	// its IP protocol. Addr is the zero AddrPort for a family without IP
-	// addresses.
+	// Addr is the local address, unmapped and without a zone. A socket that is
+	// bound to [::] usually receives IPv4, too. The port of a raw socket is its
+	// IP protocol. Addr is the zero AddrPort for a family without IP addresses.
 	Addr netip.AddrPort `json:"addr"`
 
-	// FD is the descriptor, or -1 on Windows, which does not tell it.
+	// FD is the descriptor. It is -1 on Windows, which does not report it.
 	FD int `json:"fd"`
 
 	// Exposed says that other machines may reach the socket. It is set for a
@@ -54,24 +53,24 @@ func (s Socket) String() string {
 	return text + " (" + details + ")"
 }
 
-// Sockets returns the sockets of this process that take what any peer sends, in
-// the order of their descriptors. It asks the descriptors themselves, so that it
-// sees sockets of any origin: of package net and of package syscall, inherited
-// ones, and those of another network namespace. A socket that has two
-// descriptors is listed with each. Sockets that no other machine can send to are
-// not listed: unix and netlink sockets, connections, and what is bound and does
-// not listen.
+// Sockets returns the sockets of this process that any peer can send to, in the
+// order of their descriptors. It asks the descriptors themselves and therefore
+// sees sockets of any origin: those of package net and of package syscall,
+// inherited sockets, and sockets of another network namespace. A socket with two
+// descriptors is listed twice. Sockets leaves out unix and netlink sockets,
+// connections, connected datagram and raw sockets, and TCP sockets that are bound
+// and do not listen.
 //
-// Sockets sees what is open when it looks. A socket that is open during the
-// whole call is listed, whatever other goroutines open and close meanwhile; one
-// that was closed before is not.
+// Sockets sees the sockets that are open when it looks. It lists a socket that is
+// open during the whole call, whatever other goroutines open and close meanwhile.
+// It does not see a socket that was closed before.
 //
-// It needs no privilege. On Linux it works without /proc and with no descriptor
-// left, and lists sockets of vsock, of packets and of other families as exposed.
-// On the other unix systems these are not seen. Windows lists the TCP and UDP
-// sockets of the process without descriptors, and connected UDP sockets among
-// them. The error says that the sockets could not all be told; on js and wasip1
-// it is [errors.ErrUnsupported].
+// Sockets needs no privilege. On Linux it works without /proc and with no
+// descriptor left, and it lists vsock and packet sockets and those of other
+// families as exposed. On other unix systems it does not see these. On Windows it
+// lists the TCP and UDP sockets of the process without descriptors, connected UDP
+// sockets among them. An error means that the list would not be complete. On js
+// and wasip1 the error is [errors.ErrUnsupported].
 func Sockets() ([]Socket, error) {
 	own, err := socktab.Own()
 	if err != nil {

@@ -19,11 +19,11 @@ import (
 )
 
 // GuardPort is the TCP port of the sockets that mark the addresses of a
-// [Lease]. The rule is a contract between the versions of this package, and
-// with other programs that follow it: who holds a TCP socket that is bound to
-// an address of 127.0.0.0/8 and this port, without SO_REUSEADDR, has leased
-// that address. The socket never listens. The port is below the ranges that
-// systems take for outgoing connections, and needs no privilege.
+// [Lease]. A process that holds a TCP socket bound to an address of 127.0.0.0/8
+// and this port, without SO_REUSEADDR, has leased that address. The socket never
+// listens. This rule is a contract between the versions of this package, and with
+// other programs that follow it. The port needs no privilege, and is below the
+// ranges that systems use for outgoing connections.
 const GuardPort = 9127
 
 // A Lease is a set of loopback addresses that no other lease has, of this or
@@ -38,19 +38,20 @@ type Lease struct {
 
 // Acquire leases n different addresses of 127.0.0.0/8, so that a test or a
 // cluster on one machine can use any port of them without a race. They are
-// outside 127.0.0.0/16, where system services live, and end in neither 0 nor
-// 255. Each has carried a connection before Acquire returns it.
+// outside 127.0.0.0/16, which system services use, and do not end in 0 or 255.
+// Acquire has made a connection to each before it returns.
 //
-// A socket bound to the address and [GuardPort] is the lock. It is released by
-// Close and by the end of the process, however it ends; child processes do not
-// inherit it. An address takes one descriptor. A lease keeps other leases away,
-// and not other programs. [For] may return a leased address.
+// A socket bound to the address and [GuardPort] is the lock. Close releases it,
+// and so does the end of the process, even by a signal. Child processes do not
+// inherit it. Each address needs one descriptor. A lease keeps other leases away,
+// but not programs that do not lease. [For] may return a leased address.
 //
-// If the machine has fewer than n, the error wraps [ErrFewAddrs], says how many
-// there were and why there are no more, and nothing is leased. On macOS and the
-// BSDs that is so until more addresses than 127.0.0.1 are configured (ifconfig
-// lo0 alias 127.1.2.3). Other errors are an n below 1, the end of ctx, and a
-// lack of descriptors. On js and wasip1 it is [errors.ErrUnsupported].
+// If fewer than n addresses are available, nothing is leased, and the error wraps
+// [ErrFewAddrs] and says how many there were and why there are no more. macOS and
+// the BSDs have 127.0.0.1 alone until others are configured (ifconfig lo0 alias
+// 127.1.2.3). Acquire also fails if n is less than 1, if ctx ends, and if there
+// are not enough descriptors. On js and wasip1 the error is
+// [errors.ErrUnsupported].
 func Acquire(ctx context.Context, n int) (*Lease, error) {
 	return acquire(ctx, n, roundTrip)
 }
@@ -62,7 +63,7 @@ func (l *Lease) Addrs() []netip.Addr {
 	return slices.Clone(l.addrs)
 }
 
-// Close gives the addresses back. A second Close is an error that wraps
+// Close releases the addresses. The error of a second Close wraps
 // [net.ErrClosed].
 func (l *Lease) Close() error {
 	l.mu.Lock()
@@ -78,9 +79,9 @@ func (l *Lease) Close() error {
 	return err
 }
 
-// maxMisses is how many addresses in a row Acquire finds leased, absent or
-// broken before it gives up. All of them are free on an ordinary machine, so
-// a long row has one reason.
+// maxMisses is how many addresses in a row may be leased, absent or broken
+// before Acquire gives up. On an ordinary machine nearly all are free, so that a
+// long row has one reason.
 const maxMisses = 256
 
 // acquire is Acquire with the round trip that an address has to pass.
@@ -90,7 +91,7 @@ func acquire(ctx context.Context, n int, prove func(context.Context, netip.Addr)
 	}
 	switch {
 	case n < 1:
-		return fail(errors.New("one is the least"))
+		return fail(errors.New("n is less than 1"))
 	case n > numFree:
 		return fail(fmt.Errorf("%w: 127.0.0.0/8 has %d", ErrFewAddrs, numFree))
 	}
@@ -124,13 +125,13 @@ func acquire(ctx context.Context, n int, prove func(context.Context, netip.Addr)
 		case errors.Is(err, errors.ErrUnsupported):
 			return fail(err)
 		case syserr.Exhausted(err):
-			return fail(fmt.Errorf("%d to be had: %w", len(l.addrs), err))
+			return fail(fmt.Errorf("%d available: %w", len(l.addrs), err))
 		}
 		if misses.add(err); misses.enough() {
 			break
 		}
 	}
-	return fail(fmt.Errorf("%w: %d to be had; %v", ErrFewAddrs, len(l.addrs), &misses))
+	return fail(fmt.Errorf("%w: %d available; %v", ErrFewAddrs, len(l.addrs), &misses))
 }
 
 // candidates yields addresses to lease, in a random order. Where the first of
@@ -206,7 +207,7 @@ func (m *missed) add(err error) {
 	}
 }
 
-// enough reports whether it is of no use to go on.
+// enough reports whether Acquire gives up.
 func (m *missed) enough() bool { return m.row >= maxMisses || m.broken >= brokenLimit }
 
 func (m *missed) String() string {

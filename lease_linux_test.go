@@ -142,7 +142,7 @@ func TestAcquireWithoutDescriptorsLeavesNothingOpen(t *testing.T) {
 		l, err := loopback.Acquire(t.Context(), 20)
 		assert.Nil(t, l)
 		assert.ErrorIs(t, err, syscall.EMFILE)
-		assert.Regexp(t, `acquire 20 addresses: [1-9] to be had: .*too many open files`, err.Error())
+		assert.Regexp(t, `acquire 20 addresses: [1-9] available: .*too many open files`, err.Error())
 		assert.Equal(t, before, descriptors(t))
 	})
 }
@@ -165,7 +165,7 @@ func TestAcquireSaysWhyThereAreFew(t *testing.T) {
 	if !netnstest.In(t) {
 		return
 	}
-	wantFew(t, 1, "0 to be had", "carry no connection") // lo is down
+	wantFew(t, 1, "0 available", "carry no connection") // lo is down
 	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 
 	foreign, err := net.Listen("tcp", "127.9.9.9:"+strconv.Itoa(loopback.GuardPort))
@@ -178,28 +178,28 @@ func TestAcquireSaysWhyThereAreFew(t *testing.T) {
 	for _, network := range []string{"tcp", "tcp4"} {
 		ln, err := net.Listen(network, ":"+strconv.Itoa(loopback.GuardPort))
 		require.NoError(t, err)
-		wantFew(t, 1, "0 to be had", "256 have their guard port 9127 in use")
+		wantFew(t, 1, "0 available", "256 have their guard port 9127 in use")
 		ln.Close()
 	}
 
 	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 	netnstest.Run(t, "ip", "addr", "add", "127.0.0.1/32", "dev", "lo") // as on macOS
-	wantFew(t, 1, "0 to be had", "not configured on this machine (bind: cannot assign requested address)")
+	wantFew(t, 1, "0 available", "not configured on this machine (bind: cannot assign requested address)")
 	netnstest.Run(t, "ip", "addr", "add", "127.1.2.3/32", "dev", "lo")
 	netnstest.Run(t, "ip", "addr", "add", "127.200.2.3/32", "dev", "lo")
 	netnstest.Run(t, "ip", "addr", "add", "127.3.0.255/32", "dev", "lo")
 	l, err = loopback.Acquire(t.Context(), 2)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []netip.Addr{netip.MustParseAddr("127.1.2.3"), netip.MustParseAddr("127.200.2.3")}, l.Addrs())
-	wantFew(t, 1, "0 to be had", "2 have their guard port")
+	wantFew(t, 1, "0 available", "2 have their guard port")
 	l.Close()
-	wantFew(t, 3, "2 to be had", "not configured")
+	wantFew(t, 3, "2 available", "not configured")
 
 	netnstest.Run(t, "ip", "addr", "add", "127.7.7.1/28", "dev", "lo") // 13 more, and one that ends in 0
 	l, err = loopback.Acquire(t.Context(), 2+14)
 	require.NoError(t, err)
 	l.Close()
-	wantFew(t, 2+15, "16 to be had")
+	wantFew(t, 2+15, "16 available")
 	netnstest.Run(t, "ip", "addr", "del", "127.7.7.1/28", "dev", "lo")
 
 	netnstest.NeedNFT(t)

@@ -48,8 +48,8 @@ func TestLeaseClosesOnce(t *testing.T) {
 
 func TestAcquireRefusesBadNumbers(t *testing.T) {
 	for n, want := range map[int]string{
-		0:               "loopback: acquire 0 addresses: one is the least",
-		-3:              "loopback: acquire -3 addresses: one is the least",
+		0:               "loopback: acquire 0 addresses: n is less than 1",
+		-3:              "loopback: acquire -3 addresses: n is less than 1",
 		255*256*254 + 1: "127.0.0.0/8 has 16581120",
 		1<<31 - 1:       "127.0.0.0/8 has 16581120",
 	} {

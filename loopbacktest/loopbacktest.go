@@ -1,7 +1,6 @@
 // Package loopbacktest helps to test Go services that stay on loopback: an audit
 // of the sockets of a test binary, listeners and addresses for a test, and
-// conformance suites for predicates, guards, filters and listeners that are not
-// of package loopback.
+// conformance suites for predicates, guards, filters and listeners from elsewhere.
 //
 // # One line for a package
 //
@@ -15,10 +14,11 @@
 // [TestIs], [TestIsHost], [TestHandler], [TestForbid] and [TestListener] return
 // nil for an implementation that is right, and otherwise one error with a line
 // for each fault. Its Unwrap method returns the faults as values of type
-// [*Failure], so that a caller can leave out what an implementation does
-// otherwise on purpose. The suites end in bounded time, also where the
-// implementation panics or never returns, send nothing beyond loopback, and
-// leave no socket and no goroutine behind.
+// [*Failure], so that a caller can leave out deviations that are intended. Of
+// many similar faults the error has a few. The suites send nothing beyond
+// loopback, and leave no socket and no goroutine behind. They end in bounded time
+// even if the implementation panics or never returns: a call may take five
+// seconds, and all calls of a suite a minute.
 package loopbacktest
 
 import (
@@ -31,10 +31,11 @@ import (
 	"example.com/loopback"
 )
 
-// Listen returns a listener on a free port of 127.0.0.1 and ::1, or of the one
-// that this machine has. It is closed when the test ends, unless it was before.
-// An error fails the test.
+// Listen returns a listener on a free port of 127.0.0.1 and ::1, or of one of
+// them if this machine does not have both. The listener is closed when the test
+// ends. The test may close it earlier. An error fails the test.
 func Listen(t testing.TB) *loopback.Listener {
+	requireTB("Listen", t)
 	t.Helper()
 	ln, err := loopback.Listen("tcp", ":0")
 	if err != nil {
@@ -46,6 +47,7 @@ func Listen(t testing.TB) *loopback.Listener {
 
 // ListenPacket is [Listen] for UDP.
 func ListenPacket(t testing.TB) *loopback.PacketConn {
+	requireTB("ListenPacket", t)
 	t.Helper()
 	pc, err := loopback.ListenPacket("udp", ":0")
 	if err != nil {
@@ -55,12 +57,13 @@ func ListenPacket(t testing.TB) *loopback.PacketConn {
 	return pc
 }
 
-// Addr returns an address of 127.0.0.0/8 that no other test has, of this or any
-// other process that leases addresses with [loopback.Acquire]: every port of it
-// is free for the test. The lease ends with the test. The test is skipped where
-// this machine has no address to lease, as on macOS, which comes with 127.0.0.1
-// alone. Any other error fails it.
+// Addr returns an address of 127.0.0.0/8 that no other test has. Addr leases it
+// with [loopback.Acquire], which keeps it from the tests of other processes, too,
+// so that every port of it is free for the test. The lease ends with the test.
+// Addr skips the test if this machine has no address to lease, as on macOS, which
+// has 127.0.0.1 alone. Any other error fails the test.
 func Addr(t testing.TB) netip.Addr {
+	requireTB("Addr", t)
 	t.Helper()
 	lease, err := loopback.Acquire(context.Background(), 1)
 	switch {
@@ -80,4 +83,10 @@ func closeAtEnd(t testing.TB, c interface{ Close() error }) {
 			t.Errorf("loopbacktest: %v", err)
 		}
 	})
+}
+
+func requireTB(caller string, t testing.TB) {
+	if isNil(t) {
+		panic("loopbacktest: " + caller + ": the testing.TB is nil")
+	}
 }

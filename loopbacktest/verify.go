@@ -22,15 +22,14 @@ type TestingM interface {
 	Run() int
 }
 
-// VerifyNoneExposed fails the test if this process has a socket that is not
-// bound to loopback alone, as [loopback.Exposed] tells. It calls t.Error once,
-// with every such socket and what to do about it. Sockets for which one of the
-// ignore functions returns true are passed over.
+// VerifyNoneExposed fails the test if [loopback.Exposed] finds a socket of this
+// process that other machines may reach. It calls t.Error once, with every such
+// socket and the way to mend it. It ignores a socket for which one of the ignore
+// functions returns true.
 //
-// A socket that another goroutine is about to close gets half a second to go
-// away. VerifyNoneExposed sees what is open when it looks, and not what was
-// closed before. It looks at the whole process, so that parallel tests see the
-// sockets of each other.
+// VerifyNoneExposed waits up to half a second for sockets that another goroutine
+// is about to close. It does not see a socket that was closed before. It looks at
+// the whole process: parallel tests see each other's sockets.
 func VerifyNoneExposed(t TestingT, ignore ...func(loopback.Socket) bool) {
 	if isNil(t) {
 		panic("loopbacktest: VerifyNoneExposed: the TestingT is nil")
@@ -43,10 +42,10 @@ func VerifyNoneExposed(t TestingT, ignore ...func(loopback.Socket) bool) {
 	}
 }
 
-// VerifyTestMain runs the tests of a package, looks for exposed sockets as
-// [VerifyNoneExposed] does if they have passed, and ends the process. Its exit
-// code is that of the tests, or 1 if they have passed and there is an exposed
-// socket. It takes the place of the call of m.Run in TestMain:
+// VerifyTestMain runs the tests of a package and ends the process with their exit
+// code. If they have passed, it looks for exposed sockets as [VerifyNoneExposed]
+// does, and the exit code is 1 if it finds one. VerifyTestMain replaces the call
+// of m.Run in TestMain:
 //
 //	func TestMain(m *testing.M) { loopbacktest.VerifyTestMain(m) }
 func VerifyTestMain(m TestingM, ignore ...func(loopback.Socket) bool) {

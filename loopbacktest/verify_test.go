@@ -69,10 +69,19 @@ func TestVerifyNoneExposedWaitsForAClose(t *testing.T) {
 	loopbacktest.VerifyNoneExposed(t)
 }
 
+// An errorFunc is a TestingT that is a function.
+type errorFunc func(args ...any)
+
+func (f errorFunc) Error(args ...any) { f(args...) }
+
 func TestVerifyBadInput(t *testing.T) {
 	assert.PanicsWithValue(t, "loopbacktest: VerifyNoneExposed: the TestingT is nil", func() { loopbacktest.VerifyNoneExposed(nil) })
 	assert.PanicsWithValue(t, "loopbacktest: VerifyNoneExposed: the TestingT is nil", func() { loopbacktest.VerifyNoneExposed((*testing.T)(nil)) })
 	assert.PanicsWithValue(t, "loopbacktest: VerifyNoneExposed: a function of ignore is nil", func() { loopbacktest.VerifyNoneExposed(t, nil) })
+	assert.PanicsWithValue(t, "loopbacktest: VerifyNoneExposed: the TestingT is nil", func() { loopbacktest.VerifyNoneExposed(errorFunc(nil)) })
+	assert.PanicsWithValue(t, "loopbacktest: Listen: the testing.TB is nil", func() { loopbacktest.Listen(nil) })
+	assert.PanicsWithValue(t, "loopbacktest: ListenPacket: the testing.TB is nil", func() { loopbacktest.ListenPacket(nil) })
+	assert.PanicsWithValue(t, "loopbacktest: Addr: the testing.TB is nil", func() { loopbacktest.Addr((*testing.B)(nil)) })
 	assert.PanicsWithValue(t, "loopbacktest: VerifyTestMain: the TestingM is nil", func() { loopbacktest.VerifyTestMain(nil) })
 }
 
