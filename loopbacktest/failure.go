@@ -8,13 +8,13 @@ import (
 	"unicode"
 )
 
-// Failure is one line of what a Test function returns: an input that was not
-// answered as it has to be.
+// Failure is one line of the error of a Test function: an input with a wrong
+// answer.
 type Failure struct {
-	Input string // as it was handed in
+	Input string // as the implementation was given it
 	Got   string
 	Want  string
-	Why   string // why that is right
+	Why   string // the reason for Want
 }
 
 // Error returns the failure in one line. It quotes an input that is empty or

@@ -17,19 +17,18 @@ import (
 )
 
 // TestForbid tests a dial function that takes addresses from outside and must not
-// be led to this machine's loopback (server-side request forgery), as a
-// [net.Dialer] with [loopback.Forbid] as its Control. It starts servers on the
-// loopback addresses and dials every spelling that may lead there: addresses,
-// names of the hosts file, and names of DNS, some of which answer something
-// harmless to who asks for the first time. A connection that one of the servers
-// sees is a failure, whatever dial returns. A dial function that reaches nothing
-// at all passes.
+// connect to this machine's loopback (server-side request forgery). A [net.Dialer]
+// with [loopback.Forbid] as its Control passes. TestForbid starts servers on the
+// loopback addresses and dials every text that may lead there: addresses in all
+// spellings, names of the hosts file, and names of DNS, some of which have a
+// harmless address first. A connection that reaches a server is a failure,
+// whatever dial returns. A dial function that reaches nothing at all passes.
 //
-// While it runs, [net.DefaultResolver] is one that answers without a network, so
-// that nothing leaves this machine. A resolver of dial's own is not asked to do
-// anything but to find these names, which end in .test (RFC 2606). Nothing else
-// may look names up meanwhile; calls of TestForbid wait for each other. TestForbid
-// ends with ctx, and then returns its error, too.
+// TestForbid replaces [net.DefaultResolver] while it runs, by a resolver that
+// answers without a network. The names of DNS end in .test (RFC 2606). A dial
+// function with another resolver asks that for them, and does not find them.
+// Nothing else may look up names meanwhile. Calls of TestForbid wait for each
+// other. When ctx ends, TestForbid ends, and its error wraps that of ctx.
 func TestForbid(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error)) error {
 	switch {
 	case dial == nil:
@@ -114,7 +113,7 @@ type target struct {
 	prepare               func() // is called before, unless it is nil
 }
 
-// A lead is a host that may lead to a loopback address.
+// A lead is a host that may lead to a loopback address, and the reason.
 type lead struct{ host, why string }
 
 // targets returns what leads to the traps, on their ports.

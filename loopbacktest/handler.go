@@ -18,18 +18,18 @@ import (
 	"example.com/loopback"
 )
 
-// TestHandler tests an HTTP handler that is to keep away DNS rebinding and
+// TestHandler tests an HTTP handler that has to refuse DNS rebinding and
 // cross-site requests, as the Guard of package loopbackhttp does without lists.
-// It has to serve the requests of local programs and of its own pages, and to
-// refuse what a page of another site can send: a Host that is not loopback, an
-// Origin that is not its own, and the rest that the rows of
-// testdata/host_headers.tsv name. A header such as X-Forwarded-Host must not
-// stand in for the Host: a page can send it.
+// The handler has to serve the requests of local programs and of its own pages.
+// It has to refuse requests that a page of another site can send: those with a
+// Host that is not loopback, with an Origin that is not its own, and the others
+// in testdata/host_headers.tsv. It must not take the Host from a header such as
+// X-Forwarded-Host, which a page can send.
 //
-// The requests are for "/", with various methods, to a server on loopback. An
-// answer of any 2xx or 3xx status is "served", anything else "refused", so that
-// the handler behind the guard has to serve "/". A handler that refuses
-// everything fails, too.
+// The requests are for "/", with various methods, to a server on loopback. A
+// status of 200 to 399 is "served", and anything else is "refused". The handler
+// behind the guard therefore has to serve "/". A handler that refuses everything
+// fails.
 func TestHandler(h http.Handler) error {
 	if isNil(h) {
 		return errors.New("loopbacktest: TestHandler: the handler is nil")
@@ -84,7 +84,7 @@ var hostHeaders string
 
 var method = regexp.MustCompile("^[A-Z]+$")
 
-// A request is a row of the table.
+// A request is a row of the table, or one of attacks.
 type request struct {
 	method  string
 	headers []string // "Name: value"
@@ -217,7 +217,7 @@ func localAddr(cell string) net.Addr {
 type answer struct {
 	text   string
 	served bool
-	late   bool // nothing came in time
+	late   bool // there was no answer in time
 }
 
 // send sends the request byte by byte as the table has it: a client of package

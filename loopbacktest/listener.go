@@ -16,16 +16,17 @@ import (
 	"example.com/loopback"
 )
 
-// TestListener tests a listener that is to serve every client of this machine
-// and nobody else. It connects to the port on 127.0.0.1 and ::1, as far as this
-// machine has them, and from 127.0.0.2 too, and each connection has to come out of
-// Accept and carry data both ways. No other address of this machine may answer on the port. Every
-// socket of the listener has to pass [loopback.Verify]: the listener itself, if it
-// is a [syscall.Conn], those of its method File or Files, and the listening
-// sockets of this process that have the port.
+// TestListener tests a listener that has to serve every client of this machine
+// and no other. It connects to the port on 127.0.0.1 and ::1, as far as this
+// machine has them, and to 127.0.0.1 from 127.0.0.2. Accept has to return each
+// connection, and it has to carry data both ways. The listener must not answer at
+// any other address of this machine. Every socket of the listener has to pass
+// [loopback.Verify]: the listener itself, if it is a [syscall.Conn], the files of
+// its method File or Files, and the listening sockets of this process with the
+// port.
 //
-// TestListener accepts connections, so that nothing else may do so meanwhile. It
-// closes those that it has accepted, and leaves the listener open.
+// TestListener accepts connections, and nothing else may accept meanwhile. It
+// closes the connections and leaves the listener open.
 func TestListener(ln net.Listener) error {
 	if isNil(ln) {
 		return errors.New("loopbacktest: TestListener: the listener is nil")

@@ -16,9 +16,10 @@ import (
 	"example.com/loopback"
 )
 
-// TestIs tests a predicate of addresses: it has to be true for loopback
-// addresses and for no others, as [loopback.Is] is. Those are 127.0.0.0/8 and
-// ::1, with or without a zone, and 127.0.0.0/8 as IPv4-mapped IPv6 addresses.
+// TestIs tests a predicate of addresses. It has to be true for loopback addresses
+// and false for all others, as [loopback.Is] is. The loopback addresses are
+// 127.0.0.0/8 and ::1, with or without a zone, and 127.0.0.0/8 as IPv4-mapped
+// IPv6 addresses.
 func TestIs(is func(netip.Addr) bool) error {
 	if is == nil {
 		return errors.New("loopbacktest: TestIs: the function is nil")
@@ -38,9 +39,9 @@ func TestIs(is func(netip.Addr) bool) error {
 	return s.failed.err()
 }
 
-// TestIsHost tests a predicate of hosts, as they stand in a URL or before a port,
-// without brackets: it has to be true for loopback addresses and localhost names
-// and for no others, as [loopback.IsHost] is.
+// TestIsHost tests a predicate of hosts, which are the host parts of URLs or of
+// host:port, without brackets. It has to be true for loopback addresses and
+// localhost names and false for all others, as [loopback.IsHost] is.
 func TestIsHost(isHost func(string) bool) error {
 	if isHost == nil {
 		return errors.New("loopbacktest: TestIsHost: the function is nil")
@@ -59,7 +60,7 @@ func TestIsHost(isHost func(string) bool) error {
 	return s.failed.err()
 }
 
-// An input is a text and what is to know about it.
+// An input is a text and the reason for its answer.
 type input struct{ text, why string }
 
 // A suite collects what a predicate gets wrong.
