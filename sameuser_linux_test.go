@@ -121,6 +121,9 @@ func TestAllowUIDsAreCopied(t *testing.T) {
 	uids := []uint32{uint32(os.Geteuid()), next}[:1]
 	lc := loopback.ListenConfig{SameUser: true, AllowUIDs: uids}
 	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if errors.Is(err, loopback.ErrPeerUnknown) {
+		t.Skipf("needs a kernel that tells the users of connections: %v", err)
+	}
 	require.NoError(t, err)
 	t.Cleanup(func() { ln.Close() })
 	assert.EqualValues(t, next, uids[:2][1], "what follows AllowUIDs in memory")
