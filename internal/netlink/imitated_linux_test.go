@@ -139,8 +139,10 @@ func TestNoAnswer(t *testing.T) {
 	t.Parallel()
 	c := openTo(t, func([]byte) [][]byte { return nil })
 	begin := time.Now()
-	_, _, err := c.Call(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), make([]byte, 64))
+	typ, body, err := c.Call(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), make([]byte, 64))
 	assert.EqualError(t, err, "read: connection timed out")
+	assert.Zero(t, typ)
+	assert.Nil(t, body)
 	assert.GreaterOrEqual(t, time.Since(begin), netlink.AnswerTimeout)
 }
 
@@ -152,20 +154,21 @@ func TestBrokenSocket(t *testing.T) {
 		require.NoError(t, err)
 		defer unix.Close(fd)
 		require.NoError(t, unix.Dup3(fd, netlink.FD(c), unix.O_CLOEXEC))
-		_, _, err = c.Call(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), make([]byte, 64))
+		typ, body, err := c.Call(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), make([]byte, 64))
 		assert.EqualError(t, err, want)
+		assert.Zero(t, typ)
+		assert.Nil(t, body)
 		assert.EqualError(t, c.Dump(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), nil), want)
 		_, err = c.Namespace()
 		assert.EqualError(t, err, "getsockopt SO_NETNS_COOKIE: socket operation on non-socket")
-		require.NoError(t, c.Close())
-		_, err = unix.FcntlInt(uintptr(netlink.FD(c)), unix.F_GETFD, 0)
-		assert.Equal(t, unix.EBADF, err, "it is closed")
+		require.NoError(t, unix.Close(netlink.FD(c)))
+		assert.EqualError(t, c.Close(), "close: bad file descriptor")
 	}
 }
 
 // A call that a signal interrupts is made again, and an answer that is not there
 // yet is waited for. Any other error is one of the question.
-func TestCallUnderFaults(t *testing.T) {
+func TestUnderFaults(t *testing.T) {
 	if !netnstest.In(t) {
 		return
 	}
@@ -173,7 +176,9 @@ func TestCallUnderFaults(t *testing.T) {
 	const room = 64
 	read := faulttest.Call{Name: "read", Number: unix.SYS_READ, Args: func(args [6]uint64) bool { return args[2] == room }}
 	poll := faulttest.Call{Name: "ppoll", Number: unix.SYS_PPOLL}
-	in := faulttest.Start(t, read, poll)
+	connect := faulttest.Call{Name: "connect", Number: unix.SYS_CONNECT}
+	cookie := faulttest.Call{Name: "getsockopt", Number: unix.SYS_GETSOCKOPT}
+	in := faulttest.Start(t, read, poll, connect, cookie)
 	call := func(f faulttest.Fault) (err error) {
 		assert.Positive(t, in.During(f, func() { _, _, err = c.Call(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), make([]byte, room)) }), "%v", f)
 		return err
@@ -197,6 +202,35 @@ func TestCallUnderFaults(t *testing.T) {
 	assert.NoError(t, call(faulttest.Fault{Call: poll, Errno: unix.EINTR, First: 1, Last: 1}))
 	c = openTo(t, func([]byte) [][]byte { return nil })
 	assert.EqualError(t, call(faulttest.Fault{Call: poll, Errno: unix.ENOMEM, First: 1}), "read: cannot allocate memory")
+
+	lowest := func() int { // the descriptor that the next socket gets
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		unix.Close(fd)
+		return fd
+	}
+	before := lowest()
+	in.During(faulttest.Fault{Call: connect, Errno: unix.EPERM, First: 1}, func() {
+		c, err := netlink.Open(unix.NETLINK_ROUTE)
+		assert.EqualError(t, err, "connect: operation not permitted")
+		assert.Nil(t, c)
+	})
+	assert.Equal(t, before, lowest(), "left open")
+
+	for errno, want := range map[unix.Errno]string{ // the first three are of kernels that have no such number
+		unix.ENOPROTOOPT: "", unix.EOPNOTSUPP: "", unix.EINVAL: "",
+		unix.EPERM: "getsockopt SO_NETNS_COOKIE: operation not permitted",
+	} {
+		in.During(faulttest.Fault{Call: cookie, Errno: errno, First: 1}, func() {
+			n, err := c.Namespace()
+			assert.Zero(t, n)
+			if want == "" {
+				assert.NoError(t, err)
+			} else {
+				assert.EqualError(t, err, want)
+			}
+		})
+	}
 }
 
 // route returns the body of a route message: a struct rtmsg of a type, with
