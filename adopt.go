@@ -107,6 +107,7 @@ func (lc *ListenConfig) AdoptPacket(conns ...net.PacketConn) (*PacketConn, error
 type adoption struct {
 	config    *ListenConfig
 	transport transport
+	modes     []Ingress
 	prover    prover
 	namespace uint64 // this one; 0 where the system does not say
 	unknown   error  // why this one is not known
@@ -123,14 +124,14 @@ func (lc *ListenConfig) newAdoption(t transport, n int) (*adoption, error) {
 	if err := lc.suits(t); err != nil {
 		return nil, a.fail(nil, err)
 	}
-	modes, err := lc.Ingress.modes()
-	if err != nil {
+	var err error
+	if a.modes, err = lc.Ingress.modes(); err != nil {
 		return nil, a.fail(nil, err)
 	}
 	if a.namespace, a.unknown = netif.Namespace(); syserr.Exhausted(a.unknown) {
 		return nil, a.fail(nil, a.unknown)
 	}
-	if a.prover, err = newProver(modes, nil); err != nil {
+	if a.prover, err = newProver(a.modes, nil); err != nil {
 		return nil, a.fail(nil, err)
 	}
 	return a, nil
@@ -151,10 +152,7 @@ func (a *adoption) add(c syscall.Conn) (gate, error) {
 	if err := a.suits(info); err != nil {
 		return gate{}, err
 	}
-	modes, err := a.config.Ingress.modes()
-	if err != nil {
-		return gate{}, err
-	}
+	modes := a.modes
 	if a.config.Ingress == IngressAuto && (a.transport == transportTCP || !info.OnLoopback) {
 		modes = modes[1:] // without IngressDevice
 	}

@@ -763,3 +763,50 @@ func TestPacketBuffers(t *testing.T) {
 		}
 	}
 }
+
+// A socket whose address has gone from this machine is adopted in the first mode
+// that can be, and its Binding says that nothing was proved, and why.
+func TestAdoptOfAnAddressThatHasGone(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	settle(t)
+	given, err := net.Listen("tcp", "[::1]:0")
+	require.NoError(t, err)
+	netnstest.Run(t, "ip", "addr", "del", "::1/128", "dev", "lo")
+	ln, err := new(loopback.ListenConfig).Adopt(given)
+	require.NoError(t, err)
+	defer ln.Close()
+	require.Len(t, ln.Bindings(), 1)
+	b := ln.Bindings()[0]
+	assert.True(t, b.Bound())
+	assert.Equal(t, loopback.IngressCheck, b.Ingress)
+	assert.EqualError(t, b.Err, "not proved: listen tcp [::1]:0: bind: cannot assign requested address")
+}
+
+// Files that cannot all be had are closed, and the error says why.
+func TestFilesAllOrNone(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	settle(t)
+	for network, listen := range listenFuncs {
+		c, err := listen(new(loopback.ListenConfig), t.Context(), "", ":0")
+		require.NoError(t, err)
+		defer c.Close()
+		before := descriptors(t)
+		withSpare(t, 1, func() {
+			files, err := c.(interface{ Files() ([]*os.File, error) }).Files()
+			assert.Nil(t, files)
+			assert.ErrorIs(t, err, unix.EMFILE)
+			op, ok := errors.AsType[*net.OpError](err)
+			if assert.True(t, ok, "%T", err) {
+				assert.Equal(t, "file", op.Op)
+				assert.Equal(t, network, op.Net)
+			}
+		})
+		assert.Equal(t, before, descriptors(t), "left open")
+	}
+}

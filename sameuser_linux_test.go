@@ -182,11 +182,18 @@ func TestSameUserFailsWithoutNetlink(t *testing.T) {
 		return
 	}
 	refuseSocket(t, unix.AF_NETLINK)
+	given, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer given.Close()
 	before := descriptors(t)
 	for _, lc := range []loopback.ListenConfig{{SameUser: true}, {AllowUIDs: []uint32{uint32(os.Geteuid())}}} {
 		ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 		assert.Nil(t, ln)
 		assert.ErrorIs(t, err, loopback.ErrPeerUnknown)
+		ln, err = lc.Adopt(given)
+		assert.Nil(t, ln)
+		assert.ErrorIs(t, err, loopback.ErrPeerUnknown)
+		assert.NoError(t, loopback.Verify(given.(*net.TCPListener)), "it is what it was")
 	}
 	assert.Equal(t, before, descriptors(t), "nothing is left open")
 }

@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -122,10 +123,7 @@ func (g gate) control(user controlFunc, t transport) controlFunc {
 				return controlError{err}
 			}
 		}
-		if err := sockctl.Exclusive(c); err != nil {
-			return err
-		}
-		return g.prepare(c, t)
+		return cmp.Or(sockctl.Exclusive(c), g.prepare(c, t))
 	}
 }
 
