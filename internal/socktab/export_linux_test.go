@@ -1,7 +1,10 @@
 package socktab
 
-// NamedBy is named with another uid_map.
-var NamedBy = namedBy
-
-// Audited is Own with a walk of the test's own.
-var Audited = audited
+// What tests of package socktab_test reach inside for.
+var (
+	NamedBy    = namedBy // named with another uid_map
+	Audited    = audited // Own with a walk of the test's own
+	Protocol   = protocol
+	FamilyName = familyName
+	CountUnder = countUnder
+)

@@ -59,7 +59,7 @@ func onPort(port uint16) ([]Socket, error) {
 // zone.
 func local(s netlink.Socket) netip.AddrPort {
 	addr := s.Local.Addr()
-	if addr.Is6() && addr.IsLinkLocalUnicast() && s.Device != 0 {
+	if addr.IsLinkLocalUnicast() {
 		if ifi, err := net.InterfaceByIndex(int(s.Device)); err == nil {
 			return netip.AddrPortFrom(addr.WithZone(ifi.Name), s.Local.Port())
 		}

@@ -154,6 +154,28 @@ func isConnectedRaw(fd int) bool {
 	return err4 == nil || err6 == nil
 }
 
+// familyName returns the name of a family of sockets that other machines may
+// send to, or "" if none can.
+func familyName(domain int) string {
+	switch domain {
+	case unix.AF_UNIX, unix.AF_NETLINK, unix.AF_ALG, unix.AF_KEY:
+		return ""
+	case unix.AF_VSOCK:
+		return "vsock"
+	case unix.AF_PACKET:
+		return "packet"
+	case unix.AF_BLUETOOTH:
+		return "bluetooth"
+	case unix.AF_CAN:
+		return "can"
+	case unix.AF_TIPC:
+		return "tipc"
+	case unix.AF_XDP:
+		return "xdp"
+	}
+	return "family " + strconv.Itoa(domain)
+}
+
 // describeOther completes the description of a socket that is not of the
 // internet, and reports whether it takes what other machines may send.
 func describeOther(s OwnSocket) (OwnSocket, bool, error) {
@@ -161,23 +183,8 @@ func describeOther(s OwnSocket) (OwnSocket, bool, error) {
 	if err != nil {
 		return s, false, os.NewSyscallError("getsockopt SO_DOMAIN", err)
 	}
-	switch domain {
-	case unix.AF_UNIX, unix.AF_NETLINK, unix.AF_ALG, unix.AF_KEY:
-		return s, false, nil // of this machine
-	case unix.AF_VSOCK:
-		s.Network = "vsock"
-	case unix.AF_PACKET:
-		s.Network = "packet"
-	case unix.AF_BLUETOOTH:
-		s.Network = "bluetooth"
-	case unix.AF_CAN:
-		s.Network = "can"
-	case unix.AF_TIPC:
-		s.Network = "tipc"
-	case unix.AF_XDP:
-		s.Network = "xdp"
-	default:
-		s.Network = "family " + strconv.Itoa(domain)
+	if s.Network = familyName(domain); s.Network == "" {
+		return s, false, nil
 	}
 	if v, err := unix.GetsockoptInt(s.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil {
 		s.Info.Listening = v != 0

@@ -127,18 +127,24 @@ func describe(fd int) (s OwnSocket, hears bool, err error) {
 
 // bruteForce visits every descriptor that this process may have.
 func bruteForce(visit func(fd int) bool) error {
-	// Beyond that it takes a second and more.
-	const most = 1 << 22
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return os.NewSyscallError("getrlimit", err)
 	}
-	end := max(uint64(limit.Cur), uint64(limit.Max)) // who lowers the first keeps what is open beyond it
-	if end > most {
-		return fmt.Errorf("the descriptors of this process cannot be listed, and up to %d are too many to try", end)
-	}
-	for fd := range int(end) {
+	n, err := countUnder(limit)
+	for fd := range n {
 		visit(fd)
 	}
-	return nil
+	return err
+}
+
+// countUnder returns how many descriptors a process may have under a limit. More
+// than most are an error.
+func countUnder(limit unix.Rlimit) (int, error) {
+	const most = 1 << 22                           // beyond that it takes a second and more
+	n := max(uint64(limit.Cur), uint64(limit.Max)) // who lowers the first keeps what is open beyond it
+	if n > most {
+		return 0, fmt.Errorf("the descriptors of this process cannot be listed, and up to %d are too many to try", n)
+	}
+	return int(n), nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/loopback/internal/netnstest"
+	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/socktab"
 )
 
@@ -56,6 +57,34 @@ func TestOnPortListsEveryKindOfSocket(t *testing.T) {
 	require.NoError(t, err)
 	defer ln.Close()
 	assert.Equal(t, []string{"tcp6 [::]:3002"}, onPort(t, 3002))
+
+	for _, addr := range []string{"fe80::1/64", "169.254.0.1/16"} {
+		netnstest.Run(t, "ip", "addr", "add", addr, "dev", "lo")
+	}
+	for _, address := range []string{"[fe80::1%lo]:3003", "169.254.0.1:3003"} {
+		ln, err := net.Listen("tcp", address)
+		require.NoError(t, err)
+		defer ln.Close()
+	}
+	assert.Equal(t, []string{"tcp4 169.254.0.1:3003", "tcp6 [fe80::1%lo]:3003"}, onPort(t, 3003))
+}
+
+// The kernel here may lack a protocol or a family.
+func TestNamesOfProtocolsAndFamilies(t *testing.T) {
+	for number, want := range map[int]string{
+		unix.IPPROTO_ICMP: "icmp", unix.IPPROTO_ICMPV6: "icmp", unix.IPPROTO_SCTP: "sctp", unix.IPPROTO_DCCP: "dccp",
+		unix.IPPROTO_UDPLITE: "udplite", unix.IPPROTO_TCP: "", unix.IPPROTO_MPTCP: "", unix.IPPROTO_UDP: "",
+	} {
+		assert.Equal(t, want, socktab.Protocol(sockctl.Info{Type: sockctl.Datagram, Protocol: number}), number)
+		assert.Empty(t, socktab.Protocol(sockctl.Info{Type: sockctl.Raw, Protocol: number}), "its port is the protocol")
+	}
+	for number, want := range map[int]string{
+		unix.AF_UNIX: "", unix.AF_NETLINK: "", unix.AF_ALG: "", unix.AF_KEY: "", // of this machine
+		unix.AF_VSOCK: "vsock", unix.AF_PACKET: "packet", unix.AF_BLUETOOTH: "bluetooth", unix.AF_CAN: "can",
+		unix.AF_TIPC: "tipc", unix.AF_XDP: "xdp", unix.AF_QIPCRTR: "family 42",
+	} {
+		assert.Equal(t, want, socktab.FamilyName(number), number)
+	}
 }
 
 // A process may give itself a name that moves the cursor of a terminal.
