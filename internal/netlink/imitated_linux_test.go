@@ -1,6 +1,7 @@
 package netlink_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -37,6 +38,7 @@ func TestMalformedAnswers(t *testing.T) {
 		answer func(request []byte) []byte
 		want   string
 	}{
+		"shorter than a length":        {func(r []byte) []byte { return bytesOf(r, 36)[:3] }, "malformed netlink answer"},
 		"shorter than a header":        {func(r []byte) []byte { return bytesOf(r, 36)[:15] }, "malformed netlink answer"},
 		"a length below the header":    {func(r []byte) []byte { return bytesOf(r, 15) }, "malformed netlink answer"},
 		"a length beyond the datagram": {func(r []byte) []byte { return bytesOf(r, 37) }, "malformed netlink answer"},
@@ -58,6 +60,12 @@ func TestMalformedAnswers(t *testing.T) {
 		err = c.Dump(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), func([]byte) { assert.Fail(t, "a message", name) })
 		assert.EqualError(t, err, tt.want, name)
 	}
+}
+
+// A list ends with a whole message.
+func TestListWithARest(t *testing.T) {
+	c := openTo(t, func(r []byte) [][]byte { return [][]byte{append(faulttest.Message(r, unix.RTM_NEWROUTE, nil), 0)} })
+	assert.EqualError(t, c.Dump(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), func([]byte) {}), "malformed netlink answer")
 }
 
 // The smallest and the largest length that fit are taken.
@@ -83,7 +91,7 @@ func TestRequestHeader(t *testing.T) {
 		requests = append(requests, r)
 		return [][]byte{faulttest.Message(r, unix.NLMSG_DONE, make([]byte, 4))}
 	})
-	msg := append(make([]byte, netlink.HeaderLen), 1, 2, 3, 4)
+	msg := append(bytes.Repeat([]byte{9}, netlink.HeaderLen), 1, 2, 3, 4)
 	for range 2 {
 		_, _, err := c.Call(unix.RTM_GETROUTE, msg, make([]byte, 64))
 		require.NoError(t, err)
@@ -122,13 +130,13 @@ func TestLateAnswersArePassedOver(t *testing.T) {
 			late(faulttest.Message(r, unix.NLMSG_DONE, nil)),
 			late(faulttest.Message(r, unix.RTM_NEWROUTE, []byte("0"))),
 			append(append(padded, faulttest.Message(r, unix.NLMSG_NOOP, []byte("no op"))...), 0, 0, 0),
-			append(append(padded[:len(padded):len(padded)], padded...), faulttest.Message(r, unix.RTM_NEWROUTE, []byte("unpadded"))...),
+			append(append(faulttest.Message(r, unix.RTM_NEWROUTE, []byte("even")), padded...), faulttest.Message(r, unix.RTM_NEWROUTE, []byte("unpadded"))...),
 			last,
 		}
 	})
 	var bodies []string
 	require.NoError(t, c.Dump(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), func(body []byte) { bodies = append(bodies, string(body)) }))
-	assert.Equal(t, []string{"1", "1", "1", "unpadded"}, bodies)
+	assert.Equal(t, []string{"1", "even", "1", "unpadded"}, bodies)
 	_, body, err := c.Call(unix.RTM_GETROUTE, make([]byte, netlink.HeaderLen), make([]byte, 64))
 	require.NoError(t, err)
 	assert.Equal(t, "1", string(body))
@@ -307,6 +315,21 @@ func TestAnswersAboutRoutes(t *testing.T) {
 	}
 }
 
+// An interface that is not one is no reason to believe an answer.
+func TestDeliveredByNoInterface(t *testing.T) {
+	c := openTo(t, func(r []byte) [][]byte {
+		return [][]byte{faulttest.Message(r, unix.RTM_NEWROUTE, route(unix.RTN_LOCAL))}
+	})
+	got, err := c.Delivered(netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1"), 0)
+	assert.EqualError(t, err, "route of 127.0.0.1 from 192.0.2.1 on interface 0: the kernel did not consider the interface")
+	assert.False(t, got)
+	for _, addrs := range [][2]string{{"::1", "192.0.2.1"}, {"127.0.0.1", "2001:db8::1"}} {
+		got, err = c.Delivered(netip.MustParseAddr(addrs[0]), netip.MustParseAddr(addrs[1]), 7)
+		assert.EqualError(t, err, "route of "+addrs[0]+" from "+addrs[1]+" on interface 7: not IPv4")
+		assert.False(t, got)
+	}
+}
+
 // PortOf fails unless it is told of the interface.
 func TestAnswersAboutPorts(t *testing.T) {
 	nested := func(typ uint16, value []byte) []byte {
@@ -411,4 +434,95 @@ func TestAnswersAboutSockets(t *testing.T) {
 	var got []netlink.Socket
 	require.NoError(t, c.OnPort(unix.AF_INET, unix.IPPROTO_TCP, 3000, func(s netlink.Socket) { got = append(got, s) }))
 	assert.Equal(t, []netlink.Socket{want}, got)
+	c = openTo(t, func(r []byte) [][]byte { return [][]byte{faulttest.ErrorMessage(r, unix.ENOENT)} })
+	assert.Equal(t, unix.ENOENT, c.OnPort(unix.AF_INET, unix.IPPROTO_TCP, 3000, nil))
+}
+
+// Each question has the type, the structure and the attributes that the kernel
+// reads: rtnetlink(7), sock_diag(7).
+func TestQuestions(t *testing.T) {
+	var request []byte
+	c := openTo(t, func(r []byte) [][]byte {
+		request = r
+		return [][]byte{faulttest.ErrorMessage(r, unix.EPERM)}
+	})
+	native := func(words ...uint16) (b []byte) {
+		for _, w := range words {
+			b = binary.NativeEndian.AppendUint16(b, w)
+		}
+		return b
+	}
+	index := func(i uint32) []byte { return binary.NativeEndian.AppendUint32(nil, i) }
+	rtmsg := func(family, dst, src byte) []byte { return []byte{family, dst, src, 0, 0, 0, 0, 0, 0, 0, 0, 0} }
+	v4, v6, from := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1")
+	protocol := func(p byte) []byte { return append(native(5, unix.RTA_IP_PROTO), p, 0, 0, 0) }
+	port := func(p ...byte) []byte { return append(append(native(6, unix.RTA_DPORT), p...), 0, 0) }
+	to4 := append(native(8, unix.RTA_DST), v4.AsSlice()...)
+	to6 := append(native(20, unix.RTA_DST), v6.AsSlice()...)
+	inetDiag := func(family, protocol byte, states uint32, ports []byte, local, remote netip.Addr, index uint32) []byte {
+		b := make([]byte, 56)
+		b[0], b[1] = family, protocol
+		binary.NativeEndian.PutUint32(b[4:], states)
+		copy(b[8:], ports)
+		copy(b[12:], local.AsSlice())
+		copy(b[28:], remote.AsSlice())
+		binary.NativeEndian.PutUint32(b[44:], index)
+		copy(b[48:], bytes.Repeat([]byte{255}, 8)) // no cookie
+		return b
+	}
+	const all = ^uint32(0)
+	const listening, unconnected = 1 << 10, 1 << 7
+	for name, tt := range map[string]struct {
+		ask  func() error
+		typ  uint16
+		want [][]byte
+	}{
+		"Delivered": {func() error { _, err := c.Delivered(v4, from, 7); return err }, unix.RTM_GETROUTE, [][]byte{
+			rtmsg(unix.AF_INET, 32, 32), to4, native(8, unix.RTA_SRC), from.AsSlice(), native(8, unix.RTA_IIF), index(7), protocol(unix.IPPROTO_TCP),
+		}},
+		"Local IPv4": {func() error { _, err := c.Local(v4, 0); return err }, unix.RTM_GETROUTE, [][]byte{
+			rtmsg(unix.AF_INET, 32, 0), to4, protocol(unix.IPPROTO_ICMP),
+		}},
+		"Local IPv6": {func() error { _, err := c.Local(v6, 1); return err }, unix.RTM_GETROUTE, [][]byte{
+			rtmsg(unix.AF_INET6, 128, 0), to6, protocol(unix.IPPROTO_ICMPV6), native(8, unix.RTA_OIF), index(1),
+		}},
+		"LocalTo": {func() error { _, err := c.LocalTo(netip.AddrPortFrom(v6, 0x1234), 7, unix.IPPROTO_UDP); return err }, unix.RTM_GETROUTE, [][]byte{
+			rtmsg(unix.AF_INET6, 128, 0), to6, protocol(unix.IPPROTO_UDP), port(0x12, 0x34), native(8, unix.RTA_OIF), index(7),
+		}},
+		"OutgoingInterface": {func() error { _, err := c.OutgoingInterface(v4, unix.IPPROTO_TCP); return err }, unix.RTM_GETROUTE, [][]byte{
+			rtmsg(unix.AF_INET, 32, 0), to4, protocol(unix.IPPROTO_TCP),
+		}},
+		"PortOf": {func() error { _, err := c.PortOf(7); return err }, unix.RTM_GETLINK, [][]byte{
+			{0, 0, 0, 0}, index(7), make([]byte, 8),
+		}},
+		"TCP IPv4": {func() error {
+			_, err := c.TCP(netip.AddrPortFrom(v4, 0x1234), netip.AddrPortFrom(from, 0x5678))
+			return err
+		}, unix.SOCK_DIAG_BY_FAMILY, [][]byte{
+			inetDiag(unix.AF_INET, unix.IPPROTO_TCP, all, []byte{0x12, 0x34, 0x56, 0x78}, v4, from, 1),
+		}},
+		"TCP IPv6": {func() error { _, err := c.TCP(netip.AddrPortFrom(v6, 0x1234), netip.AddrPort{}); return err }, unix.SOCK_DIAG_BY_FAMILY, [][]byte{
+			inetDiag(unix.AF_INET6, unix.IPPROTO_TCP, all, []byte{0x12, 0x34}, v6, netip.Addr{}, 1),
+		}},
+		"OnPort TCP": {func() error { return c.OnPort(unix.AF_INET6, unix.IPPROTO_TCP, 0x1234, nil) }, unix.SOCK_DIAG_BY_FAMILY, [][]byte{
+			inetDiag(unix.AF_INET6, unix.IPPROTO_TCP, listening, []byte{0x12, 0x34}, netip.Addr{}, netip.Addr{}, 0),
+		}},
+		"OnPort UDP": {func() error { return c.OnPort(unix.AF_INET, unix.IPPROTO_UDP, 0x1234, nil) }, unix.SOCK_DIAG_BY_FAMILY, [][]byte{
+			inetDiag(unix.AF_INET, unix.IPPROTO_UDP, unconnected, []byte{0x12, 0x34}, netip.Addr{}, netip.Addr{}, 0),
+		}},
+	} {
+		assert.ErrorIs(t, tt.ask(), unix.EPERM, name)
+		assert.Equal(t, tt.typ, binary.NativeEndian.Uint16(request[4:]), name)
+		assert.Equal(t, bytes.Join(tt.want, nil), request[netlink.HeaderLen:], name)
+	}
+
+	// Both protocols are asked about before a packet is said not to be delivered.
+	var protocols []byte
+	c = openTo(t, func(r []byte) [][]byte {
+		protocols = append(protocols, r[len(r)-4])
+		return [][]byte{faulttest.ErrorMessage(r, unix.EINVAL)}
+	})
+	_, err := c.Delivered(v4, from, 7)
+	require.NoError(t, err)
+	assert.Equal(t, []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP}, protocols)
 }

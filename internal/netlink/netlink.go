@@ -189,7 +189,7 @@ func (c *Conn) read(buf []byte) (int, error) {
 	var deadline time.Time
 	for {
 		n, err := unix.Read(c.fd, buf)
-		if err == nil || err != unix.EAGAIN && err != unix.EINTR {
+		if err != unix.EAGAIN && err != unix.EINTR {
 			return n, err
 		}
 		if deadline.IsZero() {

@@ -98,7 +98,7 @@ func (c *Conn) local(dst netip.Addr, oif int, msg []byte) (bool, error) {
 		msg = appendAttr(msg, unix.RTA_OIF, word(oif))
 	}
 	body, err := c.route(dst, msg)
-	if body == nil || err != nil {
+	if body == nil {
 		return false, err
 	}
 	return body[7] == unix.RTN_LOCAL || body[7] == unix.RTN_ANYCAST, nil // rtm_type
@@ -110,7 +110,7 @@ func (c *Conn) local(dst netip.Addr, oif int, msg []byte) (bool, error) {
 // packet is sent.
 func (c *Conn) OutgoingInterface(dst netip.Addr, protocol int) (int, error) {
 	body, err := c.route(dst, routeTo(dst, protocol))
-	if body == nil || err != nil {
+	if body == nil {
 		return 0, err
 	}
 	index, _ := attr(body[unix.SizeofRtMsg:], unix.RTA_OIF)
@@ -134,7 +134,7 @@ func routeTo(dst netip.Addr, protocol int) []byte {
 }
 
 // route asks for the route to dst. The answer, a struct rtmsg with attributes,
-// is nil if there is none, or one that refuses or drops.
+// is nil if there is an error, no route, or one that refuses or drops.
 func (c *Conn) route(dst netip.Addr, msg []byte) ([]byte, error) {
 	typ, body, err := c.Call(unix.RTM_GETROUTE, msg, make([]byte, 1024))
 	switch err {
