@@ -61,7 +61,13 @@ func connInterface(fd uintptr, local netip.Addr) (int, error) {
 	if err != nil {
 		return 0, os.NewSyscallError("getsockopt IP_PKTOPTIONS", err)
 	}
-	w := f.Data[unix.SizeofCmsghdr/4-2:] // level, type, struct in_pktinfo
+	return pktinfoIndex(f.Data)
+}
+
+// pktinfoIndex returns the index of the interface in a control message of
+// IP_PKTINFO.
+func pktinfoIndex(message [8]uint32) (int, error) {
+	w := message[unix.SizeofCmsghdr/4-2:] // level, type, struct in_pktinfo
 	if w[0] != unix.IPPROTO_IP || w[1] != unix.IP_PKTINFO {
 		return 0, fmt.Errorf("unexpected control message %d/%d", w[0], w[1])
 	}

@@ -2,6 +2,7 @@ package sockctl_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -164,4 +165,54 @@ func TestHasAddrThatIsNotThere(t *testing.T) {
 	// A local route whose source is another address is one all the same.
 	netnstest.Run(t, "ip", "route", "add", "local", "127.0.0.1", "dev", "eth0", "src", "192.0.2.10", "table", "local")
 	assert.NoError(t, sockctl.HasAddr(t.Context(), v4))
+}
+
+// A control message of another kind names no interface.
+func TestPktinfoIndex(t *testing.T) {
+	message := func(level, typ, index uint32) (m [8]uint32) {
+		copy(m[unix.SizeofCmsghdr/4-2:], []uint32{level, typ, index})
+		return m
+	}
+	index, err := sockctl.PktinfoIndex(message(unix.IPPROTO_IP, unix.IP_PKTINFO, 7))
+	require.NoError(t, err)
+	assert.Equal(t, 7, index)
+	for _, m := range [][2]uint32{{unix.IPPROTO_IP, unix.IP_TTL}, {unix.SOL_SOCKET, unix.IP_PKTINFO}, {unix.SOL_SOCKET, unix.SO_TIMESTAMP}} {
+		index, err = sockctl.PktinfoIndex(message(m[0], m[1], 7))
+		assert.EqualError(t, err, fmt.Sprintf("unexpected control message %d/%d", m[0], m[1]))
+		assert.Zero(t, index)
+	}
+}
+
+// What cannot be asked about a connection that is closed, or none, is an error.
+func TestInterfaceOfNoConnection(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	for _, c := range []*net.TCPConn{c.(*net.TCPConn), {}} {
+		for _, local := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
+			index, err := sockctl.ConnInterface(c, local)
+			assert.Error(t, err)
+			assert.Zero(t, index)
+			assert.ErrorIs(t, sockctl.ReportInterface(raw, local), net.ErrClosed)
+		}
+	}
+	assert.ErrorIs(t, sockctl.BindToDevice(raw, "lo"), net.ErrClosed)
+	assert.ErrorIs(t, sockctl.NoReuse(raw), net.ErrClosed)
+}
+
+// An address of an interface that has gone keeps the index for a zone.
+func TestAddrOf(t *testing.T) {
+	lo, err := net.InterfaceByIndex(netif.LoopbackIndex)
+	require.NoError(t, err)
+	link := netip.MustParseAddr("fe80::1")
+	for zone, want := range map[uint32]string{0: "", uint32(lo.Index): lo.Name, 1<<31 - 2: "2147483646"} {
+		assert.Equal(t, link.WithZone(want), sockctl.AddrOf(&syscall.SockaddrInet6{Addr: link.As16(), ZoneId: zone}))
+	}
+	assert.Equal(t, netip.MustParseAddr("127.0.0.1"), sockctl.AddrOf(&syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	assert.Equal(t, netip.Addr{}, sockctl.AddrOf(&syscall.SockaddrUnix{}))
 }
