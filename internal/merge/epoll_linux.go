@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"os"
@@ -95,10 +96,8 @@ func newReceiver(sources []Source) (_ Receiver, err error) {
 	} else {
 		e.count, e.receive = e.countWaiting, e.accept
 	}
-	if err := e.file.SetDeadline(time.Time{}); err != nil { // NewFile says nothing if the poller did not take it
-		return nil, err
-	}
-	if e.raw, err = e.file.SyscallConn(); err != nil {
+	e.raw, err = e.file.SyscallConn()
+	if err = cmp.Or(err, e.file.SetDeadline(time.Time{})); err != nil { // NewFile says nothing if the poller did not take it
 		return nil, err
 	}
 	for i, s := range sources {

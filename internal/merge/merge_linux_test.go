@@ -412,10 +412,8 @@ func TestZone(t *testing.T) {
 		return
 	}
 	netnstest.Run(t, "ip", "link", "set", "lo", "up")
-	netnstest.Run(t, "ip", "link", "add", "wire", "type", "dummy")
-	netnstest.Run(t, "ip", "link", "set", "wire", "up")
-	netnstest.Run(t, "ip", "addr", "add", "fe80::5/64", "dev", "wire", "nodad")
-	local := &net.UDPAddr{IP: net.ParseIP("fe80::5"), Zone: "wire"}
+	netnstest.Run(t, "ip", "addr", "add", "fe80::5/64", "dev", "lo", "nodad")
+	local := &net.UDPAddr{IP: net.ParseIP("fe80::5"), Zone: "lo"}
 	var sources []merge.Source
 	for range 2 {
 		c, err := net.ListenUDP("udp", local)
@@ -424,8 +422,50 @@ func TestZone(t *testing.T) {
 	}
 	r := receiving(t, merge.New, sources...)
 	from := r.send(t, 1)
-	assert.Equal(t, "wire", from.Addr().Zone())
+	assert.Equal(t, "lo", from.Addr().Zone())
 	assert.Equal(t, from, r.next(t).From)
+	for id, want := range map[uint32]string{0: "", 1: "lo", 1 << 30: "1073741824"} {
+		assert.Equal(t, want, merge.Zone(id))
+	}
+}
+
+// A source that is closed, or none, makes New fail, and nothing is left open.
+func TestNewOfClosedSources(t *testing.T) {
+	closedTCP, closedUDP := tcp(t), udp(t)
+	require.NoError(t, closedTCP.TCP.Close())
+	require.NoError(t, closedUDP.UDP.Close())
+	openTCP, openUDP := tcp(t), udp(t)
+	defer openTCP.TCP.Close()
+	defer openUDP.UDP.Close()
+	lowest := func() int { // the descriptor that is made next
+		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		require.NoError(t, err)
+		unix.Close(fd)
+		return fd
+	}
+	first := lowest()
+	for _, sources := range [][]merge.Source{
+		{openTCP, closedTCP},
+		{openUDP, closedUDP},
+		{openTCP, {TCP: new(net.TCPListener)}},
+		{{UDP: new(net.UDPConn)}, openUDP},
+	} {
+		r, err := merge.New(sources)
+		assert.Error(t, err)
+		assert.Nil(t, r)
+		assert.Equal(t, first, lowest(), "left open")
+	}
+}
+
+// A question to epoll that fails is an error of Next.
+func TestEpollThatFails(t *testing.T) {
+	r := receiving(t, merge.New, udp(t), udp(t))
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(null)
+	require.NoError(t, unix.Dup3(null, merge.FD(r.Receiver), unix.O_CLOEXEC))
+	got := r.Next(make([]byte, 1))
+	assert.Equal(t, merge.Result{Err: os.NewSyscallError("epoll_wait", unix.EINVAL)}, got)
 }
 
 // A queue of connections is accepted with no more allocations than package net

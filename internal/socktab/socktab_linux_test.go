@@ -59,7 +59,7 @@ func TestOnPortListsEveryKindOfSocket(t *testing.T) {
 	assert.Equal(t, []string{"tcp6 [::]:3002"}, onPort(t, 3002))
 
 	for _, addr := range []string{"fe80::1/64", "169.254.0.1/16"} {
-		netnstest.Run(t, "ip", "addr", "add", addr, "dev", "lo")
+		netnstest.Run(t, "ip", "addr", "add", addr, "dev", "lo", "nodad")
 	}
 	for _, address := range []string{"[fe80::1%lo]:3003", "169.254.0.1:3003"} {
 		ln, err := net.Listen("tcp", address)
