@@ -413,6 +413,9 @@ func TestZone(t *testing.T) {
 	}
 	netnstest.Run(t, "ip", "link", "set", "lo", "up")
 	netnstest.Run(t, "ip", "addr", "add", "fe80::5/64", "dev", "lo", "nodad")
+	await(t, func() bool { // the kernel routes to it a moment later
+		return strings.Contains(netnstest.Run(t, "ip", "-6", "route", "show", "table", "local"), "fe80::5 ")
+	})
 	local := &net.UDPAddr{IP: net.ParseIP("fe80::5"), Zone: "lo"}
 	var sources []merge.Source
 	for range 2 {
