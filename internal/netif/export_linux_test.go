@@ -1,4 +1,7 @@
 package netif
 
 // What the tests reach inside for, on Linux.
-var ParseRoutes = parseRoutes
+var (
+	ParseRoutes = parseRoutes
+	ParseAddrs  = parseAddrs
+)

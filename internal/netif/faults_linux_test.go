@@ -1,6 +1,8 @@
 package netif_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"testing"
 
@@ -23,7 +25,8 @@ func TestRoutesThatCannotBeAskedForAreAnError(t *testing.T) {
 	all, err := netif.All()
 	require.NoError(t, err)
 	netlink := faulttest.Call{Name: "socket", Number: unix.SYS_SOCKET, Args: func(args [6]uint64) bool { return args[0] == unix.AF_NETLINK }}
-	in := faulttest.Start(t, netlink)
+	answer := faulttest.Call{Name: "read", Number: unix.SYS_READ, Args: func(args [6]uint64) bool { return args[2] == 1024 }} // about a route
+	in := faulttest.Start(t, netlink, answer)
 	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPERM} {
 		failed := in.During(faulttest.Fault{Call: netlink, Errno: errno, First: 1}, func() {
 			list, err := netif.Exposures(netip.MustParseAddr("127.0.0.1"), all)
@@ -36,6 +39,19 @@ func TestRoutesThatCannotBeAskedForAreAnError(t *testing.T) {
 			assert.Nil(t, again)
 		})
 		assert.Equal(t, 3, failed)
+	}
+	for errno, gone := range map[unix.Errno]bool{unix.EPERM: false, unix.ENODEV: true} { // or the interface has gone
+		failed := in.During(faulttest.Fault{Call: answer, Errno: errno, First: 1}, func() {
+			list, err := netif.Exposures(netip.MustParseAddr("127.0.0.1"), all)
+			if gone {
+				assert.NoError(t, err)
+				assert.Equal(t, []netif.Exposure{}, list)
+			} else {
+				assert.ErrorContains(t, err, ": read: operation not permitted")
+				assert.Nil(t, list)
+			}
+		})
+		assert.Equal(t, 1, failed)
 	}
 	list, err := netif.Exposures(netip.MustParseAddr("127.0.0.1"), all)
 	require.NoError(t, err)
@@ -72,4 +88,47 @@ func TestOwnAddressesThatCannotBeAskedForAreAnError(t *testing.T) {
 			assert.Positive(t, questions)
 		}
 	}
+}
+
+// Addresses are read from whole messages alone.
+func TestParseAddrs(t *testing.T) {
+	order := binary.NativeEndian
+	attribute := func(typ uint16, value []byte) []byte {
+		b := order.AppendUint16(nil, uint16(4+len(value)))
+		b = append(order.AppendUint16(b, typ), value...)
+		return append(b, make([]byte, -len(b)&3)...)
+	}
+	message := func(typ uint16, bits byte, index uint32, attributes ...[]byte) []byte {
+		body := order.AppendUint32([]byte{unix.AF_INET, bits, 0, 0}, index)
+		body = append(body, bytes.Join(attributes, nil)...)
+		b := order.AppendUint32(nil, uint32(16+len(body)))
+		b = order.AppendUint16(b, typ)
+		return append(append(b, make([]byte, 10)...), body...)
+	}
+	here, there, v6 := []byte{192, 0, 2, 1}, []byte{192, 0, 2, 2}, netip.MustParseAddr("2001:db8::1").AsSlice()
+	table := bytes.Join([][]byte{
+		message(unix.RTM_NEWADDR, 24, 2, attribute(unix.IFA_ADDRESS, here)),
+		message(unix.RTM_NEWADDR, 32, 3, attribute(unix.IFA_ADDRESS, there), attribute(unix.IFA_LOCAL, here)), // point to point
+		message(unix.RTM_NEWADDR, 31, 3, attribute(unix.IFA_LOCAL, here), attribute(unix.IFA_ADDRESS, there)),
+		message(unix.RTM_NEWADDR, 64, 3, attribute(unix.IFA_LABEL, here), attribute(unix.IFA_ADDRESS, v6)),
+		message(unix.RTM_NEWADDR, 8, 4, attribute(unix.IFA_ADDRESS, []byte{8})), // of another family
+		message(unix.RTM_NEWLINK, 8, 4, attribute(unix.IFA_ADDRESS, here)),
+	}, nil)
+	got, err := netif.ParseAddrs(table)
+	require.NoError(t, err)
+	assert.Equal(t, map[int][]netip.Prefix{
+		2: {netip.MustParsePrefix("192.0.2.1/24")},
+		3: {netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.1/31"), netip.MustParsePrefix("2001:db8::1/64")},
+	}, got)
+
+	short := message(unix.RTM_NEWADDR, 24, 2, attribute(unix.IFA_ADDRESS, here))
+	order.PutUint32(short, 1000)
+	got, err = netif.ParseAddrs(short)
+	assert.EqualError(t, err, "parsenetlinkmessage: invalid argument")
+	assert.Nil(t, got)
+	broken := message(unix.RTM_NEWADDR, 24, 2, attribute(unix.IFA_ADDRESS, here))
+	order.PutUint16(broken[24:], 1000)
+	got, err = netif.ParseAddrs(broken)
+	assert.EqualError(t, err, "parsenetlinkrouteattr: invalid argument")
+	assert.Nil(t, got)
 }

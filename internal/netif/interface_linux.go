@@ -18,6 +18,11 @@ func addrsByIndex([]net.Interface) (map[int][]netip.Prefix, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("netlinkrib", err)
 	}
+	return parseAddrs(table)
+}
+
+// parseAddrs returns the addresses in a list of messages of rtnetlink(7).
+func parseAddrs(table []byte) (map[int][]netip.Prefix, error) {
 	messages, err := syscall.ParseNetlinkMessage(table)
 	if err != nil {
 		return nil, os.NewSyscallError("parsenetlinkmessage", err)
