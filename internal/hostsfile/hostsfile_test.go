@@ -2,6 +2,7 @@ package hostsfile_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -410,4 +411,49 @@ func TestLibcIsMuslOnlyWhereThereIsMusl(t *testing.T) {
 		t.Skipf("needs a machine that has no musl: %v", loaders)
 	}
 	assert.Equal(t, hostsfile.ByGlibc, hostsfile.Libc())
+}
+
+// failing reads some bytes of a file, and then no more.
+type failing struct {
+	*strings.Reader
+	seekErr error
+}
+
+func (f failing) Read(b []byte) (int, error) {
+	n, err := f.Reader.Read(b)
+	if err == io.EOF {
+		err = errBroken
+	}
+	return n, err
+}
+
+func (f failing) Seek(offset int64, whence int) (int64, error) {
+	if f.seekErr != nil {
+		return 0, f.seekErr
+	}
+	return f.Reader.Seek(offset, whence)
+}
+
+var errBroken = errors.New("broken disk")
+
+// A file that cannot be read to its end has the lines before it, and the error.
+func TestParseOfAFileThatCannotBeRead(t *testing.T) {
+	for text, want := range map[string][]string{
+		"":                           nil,
+		"127.0.0.1 localhost\n::1 l": {"127.0.0.1"},
+		"127.0.0.1 localhost\n":      {"127.0.0.1"},
+		"\xff\xfe1\x00":              nil,
+	} {
+		f := hostsfile.Parse("hosts", failing{Reader: strings.NewReader(text)}, "localhost")
+		assert.Equal(t, errBroken, f.Err, "%q", text)
+		var got []string
+		for _, e := range f.Entries {
+			got = append(got, e.Addr.String())
+		}
+		assert.Equal(t, want, got, "%q", text)
+		assert.Zero(t, f.Problem, "%q", text)
+		f = hostsfile.Parse("hosts", failing{strings.NewReader(text), errBroken}, "localhost")
+		assert.Equal(t, errBroken, f.Err, "%q", text)
+		assert.Empty(t, f.Entries, "%q", text)
+	}
 }
