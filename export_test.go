@@ -40,6 +40,12 @@ func AcquireUnproved(ctx context.Context, n int) (*Lease, error) {
 	return acquire(ctx, n, func(context.Context, netip.Addr) error { return nil })
 }
 
+// ListenerOf is the socket of a list that is given connections to an address.
+var ListenerOf = listenerOf
+
+// Connect connects to an address as Probe does.
+var Connect = connect
+
 // Facts are what a Resolution is judged by, on a machine that has the loopback
 // addresses Has.
 type Facts struct {

@@ -189,6 +189,18 @@ func TestProbeNamespace(t *testing.T) {
 			listen(t, "tcp4", "127.0.0.1")
 		}, verdict: "OPEN", attempts: []string{"::1 hosts:2 network is unreachable", ok4}, findings: []string{},
 			text: "127.0.0.1:3000 answers, and this machine has no other family\n"},
+		{name: "a machine whose rules let no TCP go to ::1", setup: func(t *testing.T) {
+			for _, rule := range []string{"add pref 2 table local", "add pref 1 ipproto 6 unreachable", "del pref 0"} {
+				netnstest.Run(t, "ip", strings.Fields("-6 rule "+rule)...)
+			}
+			t.Cleanup(func() {
+				for _, rule := range []string{"add pref 0 table local", "del pref 1", "del pref 2"} {
+					exec.Command("ip", strings.Fields("-6 rule "+rule)...).Run()
+				}
+			})
+			listen(t, "tcp4", "127.0.0.1")
+		}, verdict: "SPLIT", attempts: []string{"::1 hosts:2 network is unreachable", ok4}, findings: []string{"warn SPLIT"},
+			text: "  fails: those that try ::1 only\n  works: Go's Dial, Node, the JVM, curl and browsers\n"},
 		{name: "a machine without IPv6, a name without IPv4", hosts: "::1 localhost\n", setup: func(t *testing.T) {
 			netnstest.Sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
 			t.Cleanup(func() { os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0) })
@@ -313,6 +325,26 @@ func TestProbeNamespace(t *testing.T) {
 		assert.Equal(t, []string{"warn SPLIT", "info UNIX-SOCKET"}, findings(r))
 		assert.Contains(t, r.String(), "MySQL-style clients")
 	})
+}
+
+// The kernel may connect a client to itself, which is no server. Package net tries
+// three times.
+func TestProbeIsNoServer(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	settle(t)
+	netnstest.Sysctl(t, "net/ipv4/ip_local_port_range", "4100 4100") // to connect from
+	netnstest.Sysctl(t, "net/ipv4/tcp_max_tw_buckets", "0")          // it is free again at once
+	for _, addr := range []string{"127.0.0.1:4100", "[::1]:4100"} {
+		assert.EqualError(t, loopback.Connect(t.Context(), netip.MustParseAddrPort(addr)), "dial tcp "+addr+": connection refused")
+	}
+	netnstest.Sysctl(t, "net/ipv4/ip_local_port_range", "4101 4101")
+	ln, err := loopback.Listen("tcp", "127.0.0.1:4100")
+	require.NoError(t, err)
+	defer ln.Close()
+	assert.NoError(t, loopback.Connect(t.Context(), ln.AddrPorts()[0]))
 }
 
 // listenChild is what TestListenChild listens on.

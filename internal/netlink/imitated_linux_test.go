@@ -347,6 +347,15 @@ func TestAnswersAboutPorts(t *testing.T) {
 		"a port": {func(r []byte) []byte {
 			return faulttest.Message(r, unix.RTM_NEWLINK, append(link[:16:16], nested(unix.IFLA_LINKINFO, kind)...))
 		}, "bridge", ""},
+		"behind an empty one": {func(r []byte) []byte {
+			return faulttest.Message(r, unix.RTM_NEWLINK, append(append(link[:16:16], nested(unix.IFLA_IFNAME, nil)...), nested(unix.IFLA_LINKINFO, kind)...))
+		}, "bridge", ""},
+		"an attribute without a length": {func(r []byte) []byte { return faulttest.Message(r, unix.RTM_NEWLINK, append(link[:16:16], 0, 0, 0, 0)) }, "", ""},
+		"an attribute too short": {func(r []byte) []byte {
+			b := nested(unix.IFLA_LINKINFO, nil)
+			binary.NativeEndian.PutUint16(b, 3)
+			return faulttest.Message(r, unix.RTM_NEWLINK, append(link[:16:16], b...))
+		}, "", ""},
 		"none": {func(r []byte) []byte { return faulttest.Message(r, unix.RTM_NEWLINK, link) }, "", ""},
 		"an attribute cut off": {func(r []byte) []byte {
 			return faulttest.Message(r, unix.RTM_NEWLINK, append(link[:16:16], nested(unix.IFLA_LINKINFO, kind)[:12]...))

@@ -198,9 +198,12 @@ func TestOnPortUnderFaults(t *testing.T) {
 	defer ln.Close()
 	read := faulttest.Call{Name: "read", Number: unix.SYS_READ, Args: func(args [6]uint64) bool { return args[2] == 32<<10 }}
 	in := faulttest.Start(t, read)
+	before := socket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	unix.Close(before)
 	assert.Positive(t, in.During(faulttest.Fault{Call: read, Errno: unix.EPERM, First: 2}, func() {
 		got, err := socktab.OnPort(3000)
 		assert.EqualError(t, err, "read: operation not permitted")
 		assert.Nil(t, got)
 	}))
+	assert.Equal(t, before, socket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0), "left open")
 }
