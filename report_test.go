@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,6 +114,12 @@ func TestReportFindings(t *testing.T) {
 		{"and its clients have its address", func(r *loopback.Report) {
 			r.IPv6.TCPBy, r.IPv6.TCPFrom = "loopback0", netip.MustParseAddr("2001:db8::1")
 		}, "DETOUR", "DETOUR warn"},
+		{"and its clients have its address by UDP", func(r *loopback.Report) {
+			r.IPv6.UDPBy, r.IPv6.UDPFrom = "loopback0", netip.MustParseAddr("2001:db8::1")
+		}, "DETOUR", "DETOUR warn"},
+		{"and its clients have a loopback address", func(r *loopback.Report) {
+			r.IPv6.TCPBy, r.IPv6.TCPFrom, r.IPv6.UDPFrom = "loopback0", loopback.IPv6(), loopback.IPv6()
+		}, "OK", "DETOUR info"},
 		{"local traffic by another interface, in vain", func(r *loopback.Report) {
 			r.IPv4.TCPBy, r.IPv4.TCP = "loopback0", failed(syscall.EINVAL)
 		}, "UNREACHABLE", "UNREACHABLE warn"},
@@ -144,6 +151,35 @@ func TestReportFindings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A machine with one family says which, in one line.
+func TestReportHeadline(t *testing.T) {
+	none := loopback.Outcome{Tried: true, Err: syscall.EADDRNOTAVAIL}
+	for want, change := range map[string]func(r *loopback.Report){
+		"127.0.0.1 and ::1 work, and routing keeps other machines out": func(*loopback.Report) {},
+		"127.0.0.1 and ::1 work":                                func(r *loopback.Report) { r.Wire = nil },
+		"127.0.0.1 works, and routing keeps other machines out": func(r *loopback.Report) { r.IPv6.Bind = none },
+		"::1 works, and routing keeps other machines out":       func(r *loopback.Report) { r.IPv4.Bind = none },
+		"": func(r *loopback.Report) { r.IPv4.Bind, r.IPv6.Bind = none, none },
+	} {
+		r := healthyReport()
+		change(r)
+		r.Verdict = loopback.VerdictOK
+		first, _, _ := strings.Cut(r.String(), "\n")
+		assert.Equal(t, strings.TrimRight("loopback: OK  "+want, " "), first)
+	}
+}
+
+// Loopback addresses elsewhere may serve while 127.0.0.1 does not work.
+func TestReportKeepsWhatMayServe(t *testing.T) {
+	r := healthyReport()
+	r.Misplaced = []loopback.PlacedAddr{{Interface: "en0", Addr: netip.MustParsePrefix("127.9.9.9/32"), Kind: loopback.KindIPv4}}
+	r.IPv4.TCP = loopback.Outcome{Tried: true, Err: context.DeadlineExceeded}
+	r.Conclude()
+	i := slices.IndexFunc(r.Findings, func(f loopback.Finding) bool { return f.Verdict == loopback.VerdictLoopbackOffLo })
+	require.GreaterOrEqual(t, i, 0)
+	assert.Equal(t, "see to 127.0.0.1 first; then take them away, unless they are there on purpose", r.Findings[i].Fix)
 }
 
 // Where the kernel's parameters cannot be read, they can still be named.
