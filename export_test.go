@@ -46,6 +46,9 @@ var ListenerOf = listenerOf
 // Connect connects to an address as Probe does.
 var Connect = connect
 
+// LeadsNowhere reports whether a zone names a loopback interface, or none.
+var LeadsNowhere = leadsNowhere
+
 // Facts are what a Resolution is judged by, on a machine that has the loopback
 // addresses Has.
 type Facts struct {

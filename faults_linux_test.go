@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -912,6 +913,27 @@ func TestAcquireUnderFaults(t *testing.T) {
 	})
 	t.Logf("%d faults, %d errors", faults, failures)
 	assert.Positive(t, failures)
+}
+
+// A zone leads nowhere if no other machine can be behind it. It may lead
+// somewhere where the interfaces are not told.
+func TestLeadsNowhere(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.NewNeighbour(t).Veth(t, "wire", "192.0.2.1/24", "eth0", "192.0.2.2/24")
+	wire, err := net.InterfaceByName("wire")
+	require.NoError(t, err)
+	zones := map[string]bool{"lo": true, "1": true, "none": true, "0": true, "wire": false, strconv.Itoa(wire.Index): false}
+	for zone, want := range zones {
+		assert.Equal(t, want, loopback.LeadsNowhere(zone), zone)
+	}
+	in := faulty(t)
+	in.During(faulttest.Fault{Call: faultCalls[1], Errno: unix.EMFILE, First: 1}, func() {
+		for zone := range zones {
+			assert.False(t, loopback.LeadsNowhere(zone), zone)
+		}
+	})
 }
 
 // Every descriptor that a call makes is closed in the programs that this process

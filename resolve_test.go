@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -260,4 +261,24 @@ func TestResolveTriesNoMoreThan64Answers(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 64, tried)
+}
+
+// A server that cannot be dialled is a lookup that failed, and the error is in
+// the report.
+func TestResolveWhereNoServerCanBeDialled(t *testing.T) {
+	var r loopback.Resolver
+	var asked atomic.Bool
+	r.Net = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		asked.Store(true)
+		return nil, errors.New("the cable is cut")
+	}}
+	res, err := r.Resolve(t.Context(), "app.example")
+	require.NoError(t, err)
+	if !asked.Load() {
+		t.Skip("package net asks no server here")
+	}
+	assert.Equal(t, loopback.VerdictLookupFailed, res.Verdict)
+	require.NotEmpty(t, res.Findings)
+	assert.Contains(t, res.Findings[0].Message, "the cable is cut", "%v", res)
+	assert.Empty(t, res.Answers)
 }

@@ -284,6 +284,23 @@ func TestErrors(t *testing.T) {
 	assert.Equal(t, `Host "a\x00\r\n\x1b[1m": neither loopback nor listed`, denied(guard, "a\x00\r\n\x1b[1m"))
 	assert.Equal(t, `Host "\u202e\u0085\xff": neither loopback nor listed`, denied(guard, "\u202e\u0085\xff"))
 	assert.Equal(t, `Host "`+strings.Repeat("a", 64)+`"...: neither loopback nor listed`, denied(guard, strings.Repeat("a", 1<<20)))
+	for cut, want := range map[string]string{ // before a character that 64 bytes cut, if it is one
+		strings.Repeat("a", 63) + "éa": strings.Repeat("a", 63),
+		strings.Repeat("a", 62) + "éa": strings.Repeat("a", 62) + "é",
+		strings.Repeat("a", 62) + "世a": strings.Repeat("a", 62),
+		strings.Repeat("a", 61) + "🙂a": strings.Repeat("a", 61),
+		strings.Repeat("a", 60) + "🙂a": strings.Repeat("a", 60) + "🙂",
+		strings.Repeat("\x80", 65):     strings.Repeat(`\x80`, 60),
+		strings.Repeat("a", 64):        "",
+		strings.Repeat("a", 63) + "é":  strings.Repeat("a", 63),
+		strings.Repeat("é", 33):        strings.Repeat("é", 32),
+	} {
+		quoted := `"` + want + `"...`
+		if want == "" {
+			quoted = `"` + cut + `"`
+		}
+		assert.Equal(t, `Host `+quoted+`: neither loopback nor listed`, denied(guard, cut))
+	}
 	assert.Equal(t, `Origin "null": neither the Host's own nor listed`, denied(guard, "localhost", "Origin", "null"))
 	assert.Equal(t, `Sec-Fetch-Site "cross-site": sent by a page of another origin`, denied(guard, "localhost", "Sec-Fetch-Site", "cross-site"))
 	assert.Equal(t, `Origin is repeated`, denied(guard, "localhost", "Origin", "null", "Origin", "null"))
