@@ -42,7 +42,7 @@ func DialContext(ctx context.Context, network, address string) (net.Conn, error)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	conn, errs := race(ctx, network, addrs)
+	conn, errs := race(ctx, network, addrs, dialOne)
 	switch {
 	case conn != nil:
 		return conn, nil
@@ -84,10 +84,12 @@ func dialAddrs(ctx context.Context, network, address string) ([]netip.AddrPort, 
 // an answer takes microseconds.
 const attemptDelay = 100 * time.Millisecond
 
-// race connects to the first of addrs that answers. TCP attempts overlap; UDP
+// race connects with dial to the first of addrs that answers. TCP attempts overlap; UDP
 // knows at once. The errors are those of the attempts, in the order of addrs.
 // No attempt goes on after race has returned.
-func race(ctx context.Context, network string, addrs []netip.AddrPort) (net.Conn, []error) {
+func race(ctx context.Context, network string, addrs []netip.AddrPort,
+	dial func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error),
+) (net.Conn, []error) {
 	ctx, cancel := context.WithCancel(ctx)
 	type attempt struct {
 		i    int
@@ -101,7 +103,7 @@ func race(ctx context.Context, network string, addrs []netip.AddrPort) (net.Conn
 		next++
 		running++
 		go func() {
-			conn, err := dialOne(ctx, network, addrs[i])
+			conn, err := dial(ctx, network, addrs[i])
 			attempts <- attempt{i: i, conn: conn, err: err}
 		}()
 	}

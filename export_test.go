@@ -46,6 +46,9 @@ var ListenerOf = listenerOf
 // Connect connects to an address as Probe does.
 var Connect = connect
 
+// Race is the race of DialContext with another dial function.
+var Race = race
+
 // LeadsNowhere reports whether a zone names a loopback interface, or none.
 var LeadsNowhere = leadsNowhere
 
