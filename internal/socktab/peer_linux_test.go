@@ -1,0 +1,201 @@
+package socktab_test
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"example.com/loopback/internal/faulttest"
+	"example.com/loopback/internal/netnstest"
+	"example.com/loopback/internal/socktab"
+)
+
+// A diag is what the kernel tells of a TCP socket.
+type diag struct {
+	state         byte
+	local, remote netip.AddrPort
+	uid, inode    uint32
+}
+
+// message returns a struct inet_diag_msg.
+func (d diag) message() []byte {
+	b := make([]byte, 72)
+	b[0], b[1] = unix.AF_INET, d.state
+	binary.BigEndian.PutUint16(b[4:], d.local.Port())
+	binary.BigEndian.PutUint16(b[6:], d.remote.Port())
+	copy(b[8:], d.local.Addr().AsSlice())
+	copy(b[24:], d.remote.Addr().AsSlice())
+	binary.NativeEndian.PutUint32(b[64:], d.uid)
+	binary.NativeEndian.PutUint32(b[68:], d.inode)
+	return b
+}
+
+// connection returns the ends of a TCP connection, and the socket of the client
+// as the kernel should tell it.
+func connection(t *testing.T) (client, server *net.TCPConn, told diag) {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	c, err := net.Dial("tcp4", ln.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	s, err := ln.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return c.(*net.TCPConn), s.(*net.TCPConn), diag{
+		state: 1, uid: 7, inode: 1,
+		local: netip.MustParseAddrPort(c.LocalAddr().String()), remote: netip.MustParseAddrPort(c.RemoteAddr().String()),
+	}
+}
+
+// A user is named if the kernel names the socket at the other end, in a state
+// that a connection has, with a process. All else is an error.
+func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	peers, err := socktab.OpenPeers()
+	require.NoError(t, err)
+	defer peers.Close()
+	netlink := faulttest.Netlink(t, unix.NETLINK_SOCK_DIAG)
+	_, server, told := connection(t)
+	poll := faulttest.Call{Name: "ppoll", Number: unix.SYS_PPOLL}
+	in := faulttest.Start(t, getsockopt, poll)
+
+	errno := func(errno unix.Errno) faulttest.Kernel {
+		return func(r []byte) [][]byte { return [][]byte{faulttest.ErrorMessage(r, errno)} }
+	}
+	tell := func(change func(d *diag)) faulttest.Kernel {
+		d := told
+		change(&d)
+		return func(r []byte) [][]byte {
+			return [][]byte{faulttest.Message(r, unix.SOCK_DIAG_BY_FAMILY, d.message())}
+		}
+	}
+	type row struct {
+		kernel faulttest.Kernel
+		want   string // "" is the user 7
+	}
+	const unknown = "the kernel does not tell: "
+	rows := map[string]row{
+		"as it is":        {tell(func(*diag) {}), ""},
+		"no user":         {tell(func(d *diag) { d.uid = ^uint32(0) }), unknown + "the user has no id here"},
+		"overflow id":     {tell(func(d *diag) { d.uid = 65534 }), unknown + "the user has no id here"},
+		"another address": {tell(func(d *diag) { d.local = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), d.local.Port()) }), unknown + "this machine has no socket at the other end"},
+		"another port":    {tell(func(d *diag) { d.local = netip.AddrPortFrom(d.local.Addr(), d.local.Port()+1) }), unknown + "this machine has no socket at the other end"},
+		"to another":      {tell(func(d *diag) { d.remote = netip.AddrPort{} }), unknown + "this machine has no socket at the other end"},
+		"none":            {errno(unix.ENOENT), unknown + "this machine has no socket at the other end"},
+		"refused":         {errno(unix.EPERM), unknown + "operation not permitted"},
+		"no process":      {tell(func(d *diag) { d.inode = 0 }), unknown + "no process has the socket at the other end"},
+	}
+	connected := map[byte]bool{1: true, 4: true, 5: true, 8: true} // ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT
+	for state := range byte(13) {
+		want := ""
+		if !connected[state] {
+			want = unknown + "the socket at the other end is in state " + strconv.Itoa(int(state))
+		}
+		rows["state "+strconv.Itoa(int(state))] = row{tell(func(d *diag) { d.state = state }), want}
+		if state != 1 {
+			rows["no process, state "+strconv.Itoa(int(state))] = row{tell(func(d *diag) { d.state, d.inode = state, 0 }), "the connection is closed at the other end"}
+		}
+	}
+	ask := func(name, want string) {
+		t.Helper()
+		uid, err := peers.UID(server)
+		if want == "" {
+			assert.NoError(t, err, name)
+			assert.EqualValues(t, 7, uid, name)
+		} else {
+			assert.EqualError(t, err, want, name)
+			assert.Zero(t, uid, name)
+		}
+	}
+	for name, tt := range rows {
+		faulttest.Imitate(t, netlink, tt.kernel)
+		ask(name, tt.want)
+	}
+
+	// Of the socket at hand, a failing question is an error.
+	faulttest.Imitate(t, netlink, tell(func(*diag) {}))
+	for option, want := range map[[2]uint64]string{
+		{unix.SOL_SOCKET, unix.SO_DOMAIN}:       "getsockopt SO_DOMAIN: operation not permitted",
+		{unix.SOL_SOCKET, unix.SO_PROTOCOL}:     "getsockopt SO_PROTOCOL: operation not permitted",
+		{unix.SOL_SOCKET, unix.SO_NETNS_COOKIE}: unknown + "getsockopt SO_NETNS_COOKIE: operation not permitted",
+		{unix.IPPROTO_TCP, unix.TCP_INFO}:       unknown + "getsockopt TCP_INFO: operation not permitted",
+	} {
+		call := getsockopt
+		call.Args = func(args [6]uint64) bool { return args[1] == option[0] && args[2] == option[1] }
+		assert.Equal(t, 1, in.During(faulttest.Fault{Call: call, Errno: unix.EPERM, First: 1}, func() { ask(want, want) }))
+	}
+
+	// A client that hangs up while it is asked for is gone.
+	for name, kernel := range map[string]func() faulttest.Kernel{
+		"none":       func() faulttest.Kernel { return errno(unix.ENOENT) },
+		"no process": func() faulttest.Kernel { return tell(func(d *diag) { d.inode = 0 }) },
+	} {
+		var client *net.TCPConn
+		client, server, told = connection(t)
+		faulttest.Imitate(t, netlink, kernel())
+		call := poll
+		call.Args = func([6]uint64) bool {
+			client.Close()
+			return false
+		}
+		in.During(faulttest.Fault{Call: call, Errno: unix.EPERM, First: 1}, func() { ask(name, "the connection is closed at the other end") })
+		faulttest.Imitate(t, netlink, errno(unix.ENOENT))
+		ask("closed, "+name, "the connection is closed at the other end")
+	}
+
+	// So is one that is closed and reset, whatever the kernel tells of a later one.
+	client, server, told := connection(t)
+	require.NoError(t, client.SetLinger(0))
+	require.NoError(t, client.Close())
+	faulttest.Imitate(t, netlink, tell(func(*diag) {}))
+	ask("reset", "the connection is closed at the other end")
+}
+
+// What is no connection of TCP or a unix socket has no user, and neither has one
+// of another namespace or one that is closed.
+func TestPeersUIDOfOtherSockets(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	peers, err := socktab.OpenPeers()
+	require.NoError(t, err)
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer pc.Close()
+	_, server, _ := connection(t)
+	n := netnstest.NewNeighbour(t)
+	var elsewhere net.Listener
+	n.Do(func() { elsewhere, err = net.Listen("tcp", "127.0.0.1:0") })
+	require.NoError(t, err)
+	defer elsewhere.Close()
+	uid, err := peers.UID(server)
+	require.NoError(t, err)
+	assert.Zero(t, uid, "root of this namespace")
+	uid, err = peers.UID(pc.(*net.UDPConn))
+	assert.EqualError(t, err, "unsupported operation")
+	assert.Zero(t, uid)
+	uid, err = peers.UID(elsewhere.(*net.TCPListener))
+	assert.EqualError(t, err, "the kernel does not tell: the connection is of another network namespace")
+	assert.Zero(t, uid)
+	uid, err = peers.UID(new(net.TCPConn))
+	assert.ErrorIs(t, err, unix.EINVAL)
+	assert.Zero(t, uid)
+	require.NoError(t, server.Close())
+	uid, err = peers.UID(server)
+	assert.ErrorIs(t, err, net.ErrClosed)
+	assert.Zero(t, uid)
+	require.NoError(t, peers.Close())
+	assert.ErrorIs(t, peers.Close(), net.ErrClosed)
+}
