@@ -2,7 +2,8 @@
 
 // Package faulttest makes system calls fail in a test: seccomp_unotify(2). A
 // thread of the process hears of each call before the kernel makes it, and lets
-// it go on or answers it with an error number.
+// it go on or answers it with an error number. [Imitate] answers a netlink socket
+// in place of the kernel.
 package faulttest
 
 import (

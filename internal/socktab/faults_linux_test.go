@@ -17,6 +17,7 @@ import (
 )
 
 var (
+	newSocket   = faulttest.Call{Name: "socket", Number: unix.SYS_SOCKET}
 	getsockopt  = faulttest.Call{Name: "getsockopt", Number: unix.SYS_GETSOCKOPT}
 	getsockname = faulttest.Call{Name: "getsockname", Number: unix.SYS_GETSOCKNAME}
 	getpeername = faulttest.Call{Name: "getpeername", Number: unix.SYS_GETPEERNAME}

@@ -112,9 +112,9 @@ func (p *peers) uidOfTCP(fd int, here, there netip.AddrPort) (uint32, error) {
 	case err != nil && err != unix.ENOENT:
 		return 0, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	found := err == nil && s.Local == there && s.Remote == here // or it is the socket that listens there
+	found := s.Local == there && s.Remote == here // or there is none, or it is the socket that listens there
 	switch {
-	case !found && info.State == closeWait, found && s.Inode == 0 && s.State != established:
+	case found && s.Inode == 0 && s.State != established:
 		return 0, ErrGone // what the kernel keeps of a closed socket has no owner, and says user 0
 	case (!found || s.Inode == 0 || s.State == closed) && hangsUp(fd):
 		return 0, ErrGone
@@ -132,12 +132,12 @@ func (p *peers) uidOfTCP(fd int, here, there netip.AddrPort) (uint32, error) {
 // closed. It is already gone from the table then, and the packet on its way.
 const hangUpTimeout = 10 // milliseconds
 
-// hangsUp reports whether the other end of a connection closes it or resets it
-// at this moment.
+// hangsUp reports whether the other end of a connection has closed or reset it,
+// or does so at this moment.
 func hangsUp(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-	n, err := unix.Poll(fds, hangUpTimeout)
-	return err == nil && n > 0
+	n, _ := unix.Poll(fds, hangUpTimeout) // -1 on an error
+	return n > 0
 }
 
 // uidOfUnix returns the credentials that the kernel kept at connect(2):

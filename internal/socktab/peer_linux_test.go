@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 	netlink := faulttest.Netlink(t, unix.NETLINK_SOCK_DIAG)
 	_, server, told := connection(t)
 	poll := faulttest.Call{Name: "ppoll", Number: unix.SYS_PPOLL}
-	in := faulttest.Start(t, getsockopt, poll)
+	in := faulttest.Start(t, getsockopt, getsockname, getpeername, newSocket, poll)
 
 	errno := func(errno unix.Errno) faulttest.Kernel {
 		return func(r []byte) [][]byte { return [][]byte{faulttest.ErrorMessage(r, errno)} }
@@ -136,10 +137,52 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 		assert.Equal(t, 1, in.During(faulttest.Fault{Call: call, Errno: unix.EPERM, First: 1}, func() { ask(want, want) }))
 	}
 
+	for call, want := range map[*faulttest.Call]string{&getsockname: "getsockname: operation not permitted", &getpeername: "getpeername: operation not permitted"} {
+		assert.Equal(t, 1, in.During(faulttest.Fault{Call: *call, Errno: unix.EPERM, First: 1}, func() { ask(want, want) }))
+	}
+
+	// Nothing can be asked without a netlink socket of a known namespace.
+	cookie := getsockopt
+	cookie.Args = func(args [6]uint64) bool { return args[2] == unix.SO_NETNS_COOKIE }
+	before := socket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	unix.Close(before)
+	for call, want := range map[*faulttest.Call]string{
+		&newSocket: unknown + "socket: operation not permitted",
+		&cookie:    unknown + "getsockopt SO_NETNS_COOKIE: operation not permitted",
+	} {
+		in.During(faulttest.Fault{Call: *call, Errno: unix.EPERM, First: 1}, func() {
+			p, err := socktab.OpenPeers()
+			assert.EqualError(t, err, want)
+			assert.ErrorIs(t, err, socktab.ErrUnknown)
+			assert.Nil(t, p)
+			uid, err := socktab.PeerUID(server)
+			assert.EqualError(t, err, want)
+			assert.Zero(t, uid)
+		})
+	}
+	uid, err := socktab.PeerUID(server)
+	require.NoError(t, err)
+	assert.Zero(t, uid, "the kernel itself is asked")
+	assert.Equal(t, before, socket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0), "left open")
+
+	// One that has closed a direction is still there, whichever end it was.
+	var other *net.TCPConn
+	other, server, told = connection(t)
+	faulttest.Imitate(t, netlink, tell(func(d *diag) { d.state = 5 }))
+	require.NoError(t, other.CloseWrite())
+	ask("its direction is closed", "")
+	require.NoError(t, server.CloseWrite())
+	ask("both directions are closed", "the connection is closed at the other end")
+	_, server, told = connection(t)
+	faulttest.Imitate(t, netlink, tell(func(*diag) {}))
+	require.NoError(t, server.CloseWrite())
+	ask("our direction is closed", "")
+
 	// A client that hangs up while it is asked for is gone.
 	for name, kernel := range map[string]func() faulttest.Kernel{
 		"none":       func() faulttest.Kernel { return errno(unix.ENOENT) },
 		"no process": func() faulttest.Kernel { return tell(func(d *diag) { d.inode = 0 }) },
+		"a listener": func() faulttest.Kernel { return tell(func(d *diag) { d.remote = netip.AddrPort{} }) },
 	} {
 		var client *net.TCPConn
 		client, server, told = connection(t)
@@ -154,12 +197,16 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 		ask("closed, "+name, "the connection is closed at the other end")
 	}
 
-	// So is one that is closed and reset, whatever the kernel tells of a later one.
+	// So is one that resets it meanwhile, whatever the kernel tells of a later one.
 	client, server, told := connection(t)
-	require.NoError(t, client.SetLinger(0))
-	require.NoError(t, client.Close())
-	faulttest.Imitate(t, netlink, tell(func(*diag) {}))
+	answer := tell(func(*diag) {})
+	faulttest.Imitate(t, netlink, func(r []byte) [][]byte {
+		_ = client.SetLinger(0)
+		_ = client.Close()
+		return answer(r)
+	})
 	ask("reset", "the connection is closed at the other end")
+	ask("reset before", "the connection is closed at the other end")
 }
 
 // What is no connection of TCP or a unix socket has no user, and neither has one
@@ -188,6 +235,42 @@ func TestPeersUIDOfOtherSockets(t *testing.T) {
 	assert.Zero(t, uid)
 	uid, err = peers.UID(elsewhere.(*net.TCPListener))
 	assert.EqualError(t, err, "the kernel does not tell: the connection is of another network namespace")
+	assert.Zero(t, uid)
+	for typ, want := range map[int]string{unix.SOCK_STREAM: "", unix.SOCK_SEQPACKET: "", unix.SOCK_DGRAM: "unsupported operation"} {
+		pair, err := unix.Socketpair(unix.AF_UNIX, typ|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		a, b := os.NewFile(uintptr(pair[0]), "a"), os.NewFile(uintptr(pair[1]), "b")
+		defer a.Close()
+		defer b.Close()
+		uid, err = peers.UID(a)
+		assert.Zero(t, uid)
+		if want == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.EqualError(t, err, want)
+		}
+	}
+	if fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP); err == nil { // NETLINK_XFRM has the same number
+		f := os.NewFile(uintptr(fd), "netlink")
+		defer f.Close()
+		uid, err = peers.UID(f)
+		assert.EqualError(t, err, "unsupported operation")
+		assert.Zero(t, uid)
+	}
+	ln6, err := net.Listen("tcp6", "[::1]:0")
+	require.NoError(t, err)
+	defer ln6.Close()
+	c6, err := net.Dial("tcp6", ln6.Addr().String())
+	require.NoError(t, err)
+	defer c6.Close()
+	uid, err = peers.UID(c6.(*net.TCPConn))
+	require.Error(t, err, "it is not accepted, and no process has it")
+	assert.Zero(t, uid)
+	s6, err := ln6.Accept()
+	require.NoError(t, err)
+	defer s6.Close()
+	uid, err = peers.UID(s6.(*net.TCPConn))
+	require.NoError(t, err)
 	assert.Zero(t, uid)
 	uid, err = peers.UID(new(net.TCPConn))
 	assert.ErrorIs(t, err, unix.EINVAL)
