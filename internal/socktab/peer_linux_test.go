@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -54,6 +55,19 @@ func connection(t *testing.T) (client, server *net.TCPConn, told diag) {
 		state: 1, uid: 7, inode: 1,
 		local: netip.MustParseAddrPort(c.LocalAddr().String()), remote: netip.MustParseAddrPort(c.RemoteAddr().String()),
 	}
+}
+
+// state returns the state of a TCP connection.
+func state(t *testing.T, c *net.TCPConn) (state uint8) {
+	t.Helper()
+	rc, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, rc.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		require.NoError(t, err)
+		state = info.State
+	}))
+	return state
 }
 
 // A user is named if the kernel names the socket at the other end, in a state
@@ -177,11 +191,14 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 	faulttest.Imitate(t, netlink, tell(func(*diag) {}))
 	require.NoError(t, server.CloseWrite())
 	ask("our direction is closed", "")
+	require.Eventually(t, func() bool { return state(t, server) == 5 }, 10*time.Second, time.Millisecond)
+	ask("and that is acknowledged", "")
 
 	// A client that hangs up while it is asked for is gone.
 	for name, kernel := range map[string]func() faulttest.Kernel{
 		"none":       func() faulttest.Kernel { return errno(unix.ENOENT) },
 		"no process": func() faulttest.Kernel { return tell(func(d *diag) { d.inode = 0 }) },
+		"closed":     func() faulttest.Kernel { return tell(func(d *diag) { d.state = 7 }) },
 		"a listener": func() faulttest.Kernel { return tell(func(d *diag) { d.remote = netip.AddrPort{} }) },
 	} {
 		var client *net.TCPConn
