@@ -276,6 +276,6 @@ func TestProofThatCannotWrite(t *testing.T) {
 	l, err := loopback.Acquire(t.Context(), 1)
 	assert.Nil(t, l)
 	assert.ErrorIs(t, err, loopback.ErrFewAddrs)
-	assert.Regexp(t, `carry no connection \(write tcp4 127\.\d+\.\d+\.\d+:\d+->127\.\d+\.\d+\.\d+:\d+: write: operation not permitted\)$`, err)
+	assert.Regexp(t, `carry no connection \(write tcp 127\.\d+\.\d+\.\d+:\d+->127\.\d+\.\d+\.\d+:\d+: write: operation not permitted\)$`, err)
 	assert.Equal(t, before, descriptors(t), "left open")
 }
