@@ -208,7 +208,9 @@ func TestInterfaceOfNoConnection(t *testing.T) {
 // An address of an interface that has gone keeps the index for a zone.
 func TestAddrOf(t *testing.T) {
 	lo, err := net.InterfaceByIndex(netif.LoopbackIndex)
-	require.NoError(t, err)
+	if err != nil {
+		t.Skipf("package net shows no interface: %v", err) // qemu-user does not
+	}
 	link := netip.MustParseAddr("fe80::1")
 	for zone, want := range map[uint32]string{0: "", uint32(lo.Index): lo.Name, 1<<31 - 2: "2147483646"} {
 		assert.Equal(t, link.WithZone(want), sockctl.AddrOf(&syscall.SockaddrInet6{Addr: link.As16(), ZoneId: zone}))
