@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,9 +144,28 @@ func reset() error {
 // skipped if it makes a device that this kernel does not have.
 func Run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	out, err := output(name, args)
 	mustSucceed(t, err, out, name, args)
 	return string(out)
+}
+
+// output runs a command. After "ip addr add" with an IPv6 address it waits for
+// the route to the address, which the kernel makes in the background, but for no
+// longer than a second: with its interface down there is none.
+func output(name string, args []string) ([]byte, error) {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	at := slices.Index(args, "addr") + 2
+	if err != nil || name != "ip" || at < 2 || args[at-1] != "add" && args[at-1] != "replace" {
+		return out, err
+	}
+	addr, _, _ := strings.Cut(args[at], "/")
+	for start := time.Now(); strings.Contains(addr, ":") && time.Since(start) < time.Second; time.Sleep(time.Millisecond) {
+		routes, err := exec.Command("ip", "-6", "route", "show", "table", "local").Output()
+		if err != nil || strings.Contains(string(routes), "local "+addr+" ") {
+			break
+		}
+	}
+	return out, nil
 }
 
 func mustSucceed(t *testing.T, err error, out []byte, name string, args []string) {
@@ -247,7 +267,7 @@ func (n *Neighbour) Run(t *testing.T, name string, args ...string) {
 	t.Helper()
 	var out []byte
 	var err error
-	n.Do(func() { out, err = exec.Command(name, args...).CombinedOutput() })
+	n.Do(func() { out, err = output(name, args) })
 	mustSucceed(t, err, out, name, args)
 }
 
