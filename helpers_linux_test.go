@@ -665,8 +665,8 @@ func settle(t *testing.T) {
 	t.Helper()
 	ip := func(args ...string) string { return netnstest.Run(t, "ip", append([]string{"-6"}, args...)...) }
 	require.Eventually(t, func() bool {
-		return ip("addr", "show", "dev", "lo", "tentative") == "" &&
-			(!strings.Contains(ip("addr", "show", "dev", "lo"), "inet6 ::1/") || strings.Contains(ip("route", "show", "table", "local"), "local ::1 dev lo"))
+		return ip("addr", "show", "to", "::1", "tentative") == "" &&
+			(ip("addr", "show", "to", "::1") == "" || strings.Contains(ip("route", "show", "table", "local"), "local ::1 "))
 	}, patience, time.Millisecond)
 }
 

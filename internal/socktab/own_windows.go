@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"os"
+	"slices"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -36,12 +38,13 @@ var tables = []table{
 
 func own() ([]OwnSocket, error) {
 	var sockets []OwnSocket
+	held := sync.OnceValue(heldAddrs)
 	for _, t := range tables {
 		data, err := t.read()
 		if err != nil {
 			return nil, os.NewSyscallError(t.procedure, err)
 		}
-		sockets = append(sockets, t.parse(data, uint32(os.Getpid()))...)
+		sockets = append(sockets, t.parse(data, uint32(os.Getpid()), held)...)
 	}
 	return sockets, nil
 }
@@ -67,8 +70,9 @@ func (t table) read() ([]byte, error) {
 	}
 }
 
-// parse returns the sockets of a process. An owner of 0 is not known.
-func (t table) parse(data []byte, pid uint32) (sockets []OwnSocket) {
+// parse returns the sockets of this process, whose id is pid. An owner of 0 is
+// not known; held says which addresses this process has then.
+func (t table) parse(data []byte, pid uint32, held func() []netip.AddrPort) (sockets []OwnSocket) {
 	if len(data) < 4 {
 		return nil
 	}
@@ -96,35 +100,27 @@ func (t table) parse(data []byte, pid uint32) (sockets []OwnSocket) {
 		if s.Info.Listening {
 			s.Info.Type = sockctl.Stream
 		}
-		if owner == pid || held(s.Info.Local) {
+		if owner == pid || slices.Contains(held(), s.Info.Local) {
 			sockets = append(sockets, s)
 		}
 	}
 	return sockets
 }
 
-// held reports whether this process has a socket that is bound to local. It tries
-// every handle, and serves where the table has no owner, as with Wine.
-func held(local netip.AddrPort) bool {
+// heldAddrs returns the addresses that the sockets of this process are bound to.
+// It tries every handle, and serves where the tables have no owner, as with Wine.
+func heldAddrs() (addrs []netip.AddrPort) {
 	const last, step = 1 << 16, 4
 	for h := windows.Handle(step); h < last; h += step {
 		if kind, err := windows.GetFileType(h); err != nil || kind != windows.FILE_TYPE_PIPE { // which sockets are said to be
 			continue
 		}
-		sa, err := windows.Getsockname(h)
-		if err != nil {
-			continue
-		}
-		var ap netip.AddrPort
-		switch sa := sa.(type) {
+		switch sa, _ := windows.Getsockname(h); sa := sa.(type) { // nil with an error
 		case *windows.SockaddrInet4:
-			ap = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+			addrs = append(addrs, netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)))
 		case *windows.SockaddrInet6:
-			ap = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-		}
-		if ap == local {
-			return true
+			addrs = append(addrs, netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port)))
 		}
 	}
-	return false
+	return addrs
 }
