@@ -2,6 +2,7 @@ package netif_test
 
 import (
 	"net/netip"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -25,7 +26,14 @@ func TestOutgoingInterfaceFollowsRulesForATransport(t *testing.T) {
 		require.NoError(t, err)
 		return name
 	}
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(entries)
+	}
+	before := descriptors()
 	assert.Equal(t, "lo", outgoing("127.0.0.1", netif.UDP))
+	assert.Equal(t, before, descriptors())
 	assert.Equal(t, "lo", outgoing("::1", netif.TCP))
 	assert.Equal(t, "lo", outgoing("10.0.0.1", netif.TCP))
 	assert.Equal(t, "eth0", outgoing("10.0.0.2", netif.TCP))

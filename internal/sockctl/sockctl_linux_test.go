@@ -1,7 +1,6 @@
 package sockctl_test
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -160,7 +159,8 @@ func TestHasAddrThatIsNotThere(t *testing.T) {
 	netnstest.Run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1", "dev", "eth0")
 	for _, addr := range []netip.Addr{v4, v6} {
 		err := sockctl.HasAddr(t.Context(), addr)
-		assert.True(t, errors.Is(err, unix.EADDRNOTAVAIL), "%v: %v", addr, err)
+		assert.ErrorIs(t, err, unix.EADDRNOTAVAIL)
+		assert.EqualError(t, err, "dial udp "+netip.AddrPortFrom(addr, 9).String()+": connect: cannot assign requested address")
 	}
 	// A local route whose source is another address is one all the same.
 	netnstest.Run(t, "ip", "route", "add", "local", "127.0.0.1", "dev", "eth0", "src", "192.0.2.10", "table", "local")
@@ -217,4 +217,18 @@ func TestAddrOf(t *testing.T) {
 	}
 	assert.Equal(t, netip.MustParseAddr("127.0.0.1"), sockctl.AddrOf(&syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	assert.Equal(t, netip.Addr{}, sockctl.AddrOf(&syscall.SockaddrUnix{}))
+}
+
+// What a listener for a proof sets.
+func TestListenIsOfTCPAlone(t *testing.T) {
+	ln, err := sockctl.Listen(t.Context(), netip.MustParseAddr("127.0.0.1"))
+	require.NoError(t, err)
+	defer ln.Close()
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		info, err := sockctl.Inspect(fd)
+		require.NoError(t, err)
+		assert.False(t, info.Multipath)
+	}))
 }
