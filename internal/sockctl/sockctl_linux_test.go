@@ -167,6 +167,33 @@ func TestHasAddrThatIsNotThere(t *testing.T) {
 	assert.NoError(t, sockctl.HasAddr(t.Context(), v4))
 }
 
+// A reserved port is one that neither family has in use.
+func TestReservePortPassesOverPortsOfEitherFamily(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	const first, last, free = 40000, 40009, 40006
+	netnstest.Sysctl(t, "net/ipv4/ip_local_port_range", fmt.Sprint(first, " ", last))
+	for port := first; port <= last; port++ {
+		if port == free {
+			continue
+		}
+		ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}[port%2], Port: port})
+		require.NoError(t, err)
+		defer ln.Close()
+	}
+	port, release := sockctl.ReservePort()
+	assert.EqualValues(t, free, port)
+	release()
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: free})
+	require.NoError(t, err, "it has been released")
+	defer ln.Close()
+	port, release = sockctl.ReservePort()
+	defer release()
+	assert.Zero(t, port, "none is left")
+}
+
 // A control message of another kind names no interface.
 func TestPktinfoIndex(t *testing.T) {
 	message := func(level, typ, index uint32) (m [8]uint32) {

@@ -206,5 +206,5 @@ func TestOnPortUnderFaults(t *testing.T) {
 		assert.EqualError(t, err, "read: operation not permitted")
 		assert.Nil(t, got)
 	}))
-	assert.Equal(t, before, socket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0), "left open")
+	assert.LessOrEqual(t, socket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0), before, "left open") // others may have been closed
 }

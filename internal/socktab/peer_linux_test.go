@@ -177,7 +177,7 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 	uid, err := socktab.PeerUID(server)
 	require.NoError(t, err)
 	assert.Zero(t, uid, "the kernel itself is asked")
-	assert.Equal(t, before, socket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0), "left open")
+	assert.LessOrEqual(t, socket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0), before, "left open") // others may have been closed
 
 	// One that has closed a direction is still there, whichever end it was.
 	var other *net.TCPConn

@@ -111,6 +111,11 @@ func TestNamedNeedsTheWholeIdentity(t *testing.T) {
 		"         0       1000          1\n": false,
 		"     65534     100000          1\n": false,
 		"         0     100000      65536\n": false,
+		"         0     100000 4294967295\n": false,
+		"         1          0 4294967295\n": false,
+		"         0          0 4294967294\n": false,
+		"         0          0\n":            false,
+		"1 1 1\n0 0 4294967295\n":            true,
 		"":                                   false,
 	} {
 		path := t.TempDir() + "/uid_map"
