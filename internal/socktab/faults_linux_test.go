@@ -78,6 +78,50 @@ func TestOwnUnderFaults(t *testing.T) {
 	assert.Greater(t, failures, faults/3)
 }
 
+// Where the list of descriptors fails, all numbers are tried, or Own fails. A part
+// is never taken for the whole.
+func TestOwnWithAListThatFails(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	const dense, most = 300, 2048
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: most}))
+	ln := socket(t, unix.AF_PACKET, unix.SOCK_RAW, 0)
+	for range dense {
+		socket(t, unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	}
+	want := []int{ln}
+	for _, fd := range []int{ln + dense + 1, ln + dense + 30, ln + dense + 100, 1200, 1500, most - 1} { // some beside the others, some alone
+		require.NoError(t, unix.Dup3(ln, fd, unix.O_CLOEXEC))
+		want = append(want, fd)
+	}
+	calls := []faulttest.Call{
+		{Name: "open", Number: unix.SYS_OPENAT},
+		{Name: "lseek", Number: unix.SYS_LSEEK},
+		{Name: "getdents64", Number: unix.SYS_GETDENTS64},
+	}
+	in := faulttest.Start(t, calls...)
+	failures := 0
+	faults := in.Each(faulttest.Plan{Calls: calls, Errnos: []unix.Errno{unix.EPERM}}, func(f faulttest.Fault, during func(func())) {
+		var sockets []socktab.OwnSocket
+		var err error
+		during(func() { sockets, err = socktab.Own() })
+		if err != nil {
+			failures++
+			assert.EqualError(t, err, f.Call.Name+": operation not permitted", "%v", f)
+			assert.Nil(t, sockets, "%v", f)
+			return
+		}
+		var got []int
+		for _, s := range sockets {
+			got = append(got, s.FD)
+		}
+		assert.Equal(t, want, got, "%v", f)
+	})
+	t.Logf("%d faults, %d errors", faults, failures)
+	assert.Positive(t, failures)
+}
+
 // A descriptor whose socket is another one at every look makes Own fail.
 func TestOwnOfADescriptorThatNeverStandsStill(t *testing.T) {
 	if !netnstest.In(t) {
