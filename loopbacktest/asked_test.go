@@ -1,0 +1,173 @@
+package loopbacktest_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/loopback"
+	"example.com/loopback/loopbackhttp"
+	"example.com/loopback/loopbacktest"
+)
+
+var update = flag.Bool("update", false, "write the files of testdata/asked")
+
+// assertAsked compares what a suite has asked, or said, with a file of
+// testdata/asked, so that no input and no reason is lost. The lines that differ
+// from machine to machine are left out.
+func assertAsked(t *testing.T, file string, got []string, own func(line string) bool) {
+	t.Helper()
+	path := filepath.Join("testdata", "asked", file)
+	got = slices.DeleteFunc(slices.Clone(got), own)
+	for i, line := range got {
+		if most := 400; len(line) > most {
+			got[i] = fmt.Sprintf("%s... (%d bytes)", line[:most], len(line))
+		}
+	}
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(strings.Join(got, "\n")+"\n"), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	wanted := slices.DeleteFunc(strings.Split(strings.TrimSuffix(string(want), "\n"), "\n"), own)
+	for i := range min(len(got), len(wanted)) {
+		require.Equal(t, wanted[i], got[i], "%s:%d", file, i+1)
+	}
+	assert.Len(t, got, len(wanted), file)
+}
+
+// none leaves out nothing.
+func none(string) bool { return false }
+
+// lines returns the failures of an error of a suite, one a line.
+func lines(err error) []string { return strings.Split(err.Error(), "\n") }
+
+// ofThisMachine returns the hosts that are asked on this machine alone: its name,
+// and its addresses.
+func ofThisMachine(t *testing.T) (hosts []string) {
+	name, err := os.Hostname()
+	require.NoError(t, err)
+	hosts = append(hosts, name)
+	interfaces, err := net.Interfaces()
+	require.NoError(t, err)
+	for _, i := range interfaces {
+		addrs, err := i.Addrs()
+		require.NoError(t, err)
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && !loopback.Is(p.Addr()) {
+				hosts = append(hosts, p.Addr().String(), p.Addr().WithZone(i.Name).String())
+			}
+		}
+	}
+	return hosts
+}
+
+func TestWhatTestIsAndTestIsHostAsk(t *testing.T) {
+	own := ofThisMachine(t)
+	isOwn := func(line string) bool { return slices.Contains(own, line) }
+	saysOwn := func(line string) bool { return strings.Contains(line, "of this machine") && isOwn(failed(line)) }
+	var addrs, hosts []string
+	assert.NoError(t, loopbacktest.TestIs(func(addr netip.Addr) bool {
+		addrs = append(addrs, addr.String())
+		return loopback.Is(addr)
+	}))
+	assert.NoError(t, loopbacktest.TestIsHost(func(host string) bool {
+		hosts = append(hosts, host)
+		return loopback.IsHost(host)
+	}))
+	assertAsked(t, "addrs.txt", addrs, isOwn)
+	var more []string // than TestIs
+	seen := map[string]bool{}
+	for _, host := range hosts {
+		addr, _ := netip.ParseAddr(host)
+		seen[addr.String()] = true
+		if !slices.Contains(addrs, host) && !isOwn(host) {
+			more = append(more, strconv.Quote(host))
+		}
+	}
+	assertAsked(t, "hosts.txt", more, none)
+	for _, addr := range addrs {
+		assert.True(t, seen[addr], "TestIsHost asks %s", addr)
+	}
+	assertAsked(t, "addr_failures.txt", lines(loopbacktest.TestIs(func(addr netip.Addr) bool { return !loopback.Is(addr) })), saysOwn)
+	assertAsked(t, "host_failures.txt", lines(loopbacktest.TestIsHost(func(host string) bool { return !loopback.IsHost(host) })), saysOwn)
+}
+
+// failed returns the input of a line of an error.
+func failed(line string) string {
+	input, _, _ := strings.Cut(strings.TrimPrefix(line, "loopbacktest: "), ": got ")
+	return input
+}
+
+// A handler that serves what it has to refuse, and the other way round, gets
+// every row of the suite wrong that package net/http lets through.
+func TestWhatTestHandlerAsks(t *testing.T) {
+	var asked []string
+	err := loopbacktest.TestHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		line := fmt.Sprintf("%s %s %q at %v", r.Method, r.URL, r.Host, r.Context().Value(http.LocalAddrContextKey))
+		for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+			line += fmt.Sprintf(" %s: %q", name, r.Header[name])
+		}
+		asked = append(asked, line)
+		if new(loopbackhttp.Guard).Check(r) == nil {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	assertAsked(t, "requests.txt", asked, none)
+	assertAsked(t, "request_failures.txt", lines(err), none)
+}
+
+// A dial function that returns nothing at all gets every target wrong. It looks
+// up the names of the suite three times.
+func TestWhatTestForbidAsks(t *testing.T) {
+	ports := map[string]string{}
+	var asked, answers []string
+	err := loopbacktest.TestForbid(t.Context(), func(ctx context.Context, network, address string) (net.Conn, error) {
+		at := strings.LastIndex(address, ":")
+		host, port := address[:at], address[at:]
+		protocol := network[:3]
+		if ports[protocol] == "" && port != ":" {
+			ports[protocol] = port
+		}
+		assert.Equal(t, ports[protocol], port, address)
+		asked = append(asked, fmt.Sprintf("%s %s:PORT", network, host))
+		answer := ""
+		if strings.HasSuffix(host, ".loopbacktest.test") || strings.HasPrefix(host, "app.") || slices.Contains([]string{"127.1", "0x7f000001", "0x7f.0.0.1"}, host) {
+			for range 3 {
+				addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+				slices.SortFunc(addrs, netip.Addr.Compare)
+				if answer += fmt.Sprint(" ", addrs); err != nil {
+					answer += "!"
+				}
+			}
+		}
+		answers = append(answers, answer)
+		return nil, nil
+	})
+	got := lines(err)
+	require.Len(t, got, len(asked))
+	for i, line := range got {
+		for _, port := range ports {
+			line = strings.Replace(line, port+": got ", ":PORT: got ", 1)
+		}
+		assert.Equal(t, asked[i], failed(line))
+		got[i] = line + answers[i]
+	}
+	assert.Len(t, ports, 2)
+	assertAsked(t, "targets.txt", got, func(line string) bool {
+		return strings.Contains(line, " own.loopbacktest") || strings.Contains(line, " own6.loopbacktest") || strings.Contains(line, ": Debian gives")
+	})
+}
