@@ -1,9 +1,11 @@
 package loopbacktest_test
 
 import (
+	"cmp"
 	"context"
-	"flag"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -23,7 +25,8 @@ import (
 	"example.com/loopback/loopbacktest"
 )
 
-var update = flag.Bool("update", false, "write the files of testdata/asked")
+// update makes the tests write the files of testdata/asked anew.
+var update = os.Getenv("LOOPBACKTEST_UPDATE") != ""
 
 // assertAsked compares what a suite has asked, or said, with a file of
 // testdata/asked, so that no input and no reason is lost. The lines that differ
@@ -37,7 +40,7 @@ func assertAsked(t *testing.T, file string, got []string, own func(line string) 
 			got[i] = fmt.Sprintf("%s... (%d bytes)", line[:most], len(line))
 		}
 	}
-	if *update {
+	if update {
 		require.NoError(t, os.WriteFile(path, []byte(strings.Join(got, "\n")+"\n"), 0o644))
 	}
 	want, err := os.ReadFile(path)
@@ -102,7 +105,11 @@ func TestWhatTestIsAndTestIsHostAsk(t *testing.T) {
 	for _, addr := range addrs {
 		assert.True(t, seen[addr], "TestIsHost asks %s", addr)
 	}
-	assertAsked(t, "addr_failures.txt", lines(loopbacktest.TestIs(func(addr netip.Addr) bool { return !loopback.Is(addr) })), saysOwn)
+	failures := lines(loopbacktest.TestIs(func(addr netip.Addr) bool { return !loopback.Is(addr) }))
+	for _, text := range []string{"127.0.0.1", "128.0.0.1", "::3", "::ffff:127.0.0.3", "::ffff:255.0.0.1"} { // a suite lists three failures of a kind
+		failures = append(failures, lines(loopbacktest.TestIs(func(addr netip.Addr) bool { return loopback.Is(addr) != (addr.String() == text) }))...)
+	}
+	assertAsked(t, "addr_failures.txt", failures, saysOwn)
 	assertAsked(t, "host_failures.txt", lines(loopbacktest.TestIsHost(func(host string) bool { return !loopback.IsHost(host) })), saysOwn)
 }
 
@@ -145,7 +152,7 @@ func TestWhatTestForbidAsks(t *testing.T) {
 		assert.Equal(t, ports[protocol], port, address)
 		asked = append(asked, fmt.Sprintf("%s %s:PORT", network, host))
 		answer := ""
-		if strings.HasSuffix(host, ".loopbacktest.test") || strings.HasPrefix(host, "app.") || slices.Contains([]string{"127.1", "0x7f000001", "0x7f.0.0.1"}, host) {
+		if strings.HasSuffix(host, ".loopbacktest.test") || strings.HasPrefix(host, "app.") || strings.HasPrefix(host, "0x") {
 			for range 3 {
 				addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 				slices.SortFunc(addrs, netip.Addr.Compare)
@@ -170,4 +177,55 @@ func TestWhatTestForbidAsks(t *testing.T) {
 	assertAsked(t, "targets.txt", got, func(line string) bool {
 		return strings.Contains(line, " own.loopbacktest") || strings.Contains(line, " own6.loopbacktest") || strings.Contains(line, ": Debian gives")
 	})
+}
+
+// The names of the suite, byte by byte: RFC 1035, section 4.1.
+func TestTheDNSOfTestForbid(t *testing.T) {
+	question := func(name string, typ byte) (q string) {
+		for label := range strings.SplitSeq(name, ".") {
+			q += string([]byte{byte(len(label))}) + label
+		}
+		return q + "\x00\x00" + string([]byte{typ}) + "\x00\x01"
+	}
+	const header = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+	queries := []string{"", "\x12\x34", header, header + "\x00\x00\x01\x00", header + "\x04moved\x00\x00\x01\x00", header + "\x05moved", header + "\x04move"}
+	for _, name := range []string{"localhost", "LocalHost", "both.loopbacktest.test", "alias.loopbacktest.test", "none.loopbacktest.test"} {
+		for _, typ := range []byte{1, 28, 16} { // A, AAAA, TXT
+			queries = append(queries, header+question(name, typ))
+		}
+	}
+	for _, typ := range []byte{1, 1, 28, 28, 1} {
+		queries = append(queries, header+question("rebind.loopbacktest.test", typ), header+question("appears.loopbacktest.test", typ))
+	}
+	var got []string
+	ask := func(c net.Conn, query string) string {
+		_, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...))
+		require.NoError(t, err)
+		var size uint16
+		require.NoError(t, binary.Read(c, binary.BigEndian, &size))
+		reply := make([]byte, size)
+		_, err = io.ReadFull(c, reply)
+		require.NoError(t, err)
+		return string(reply)
+	}
+	requireNothingLeft(t)
+	assert.NoError(t, loopbacktest.TestForbid(t.Context(), func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if got != nil {
+			return nil, net.ErrClosed
+		}
+		c, err := net.DefaultResolver.Dial(ctx, "udp", "192.0.2.1:53")
+		require.NoError(t, err)
+		for _, query := range queries {
+			got = append(got, fmt.Sprintf("%q: %q", query, ask(c, query)))
+		}
+		_, err = c.Write([]byte("\x00\x10cut off"))
+		require.NoError(t, err)
+		c.Close()
+		again, err := net.DefaultResolver.Dial(ctx, "udp", "192.0.2.1:53")
+		require.NoError(t, err)
+		defer again.Close() // unread
+		_, err = again.Write([]byte("\x00\x00"))
+		return nil, cmp.Or(err, net.ErrClosed)
+	}))
+	assertAsked(t, "dns.txt", got, none)
 }

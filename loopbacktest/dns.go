@@ -128,13 +128,13 @@ func parseQuestion(query []byte, at int) (question []byte, name string, typ uint
 	for end < len(query) && query[end] != 0 {
 		next := end + 1 + int(query[end])
 		if next >= len(query) {
-			return nil, "", 0
+			return
 		}
 		labels = append(labels, string(query[end+1:next]))
 		end = next
 	}
 	if end+5 > len(query) {
-		return nil, "", 0
+		return
 	}
 	return query[at : end+5], strings.ToLower(strings.Join(labels, ".")), binary.BigEndian.Uint16(query[end+1:])
 }

@@ -177,7 +177,7 @@ func names(zone *dnsZone) []lead {
 	)
 	zone.answers("localhost", "127.0.0.1", "::1") // as resolvers do: RFC 6761, section 6.3
 	zone.answers("app.localhost", "127.0.0.1", "::1")
-	for _, text := range []string{"127.1", "0x7f000001", "0x7f.0.0.1", "127.0.0.1"} { // as those of a C library do
+	for _, text := range []string{"0x7f000001", "0x7f.0.0.1"} { // as resolvers of a C library do; package net asks for no number
 		zone.answers(text, "127.0.0.1")
 	}
 	leads := []lead{

@@ -49,11 +49,20 @@ func TestMain(m *testing.M) {
 	loopbacktest.VerifyTestMain(f)
 }
 
-// requireNothingLeft fails the test if it leaves a goroutine or a socket that was
-// not there before.
+// descriptors returns how many descriptors this process has, on Linux.
+func descriptors() int {
+	open, _ := os.ReadDir("/proc/self/fd") // there is none elsewhere
+	return len(open)
+}
+
+// requireNothingLeft fails the test if it leaves a goroutine, a socket or another
+// descriptor that was not there before.
 func requireNothingLeft(t *testing.T) {
 	t.Helper()
-	goroutines := runtime.NumGoroutine()
+	if c, err := net.ListenPacket("udp4", "127.0.0.1:0"); err == nil {
+		c.Close() // from the first socket on, package net has a descriptor of its own
+	}
+	goroutines, open := runtime.NumGoroutine(), descriptors()
 	before, err := loopback.Sockets()
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -61,6 +70,7 @@ func requireNothingLeft(t *testing.T) {
 			time.Sleep(time.Millisecond) // a goroutine that has said its last word is still counted
 		}
 		assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines, "goroutines")
+		assert.LessOrEqual(t, descriptors(), open, "descriptors")
 		after, err := loopback.Sockets()
 		assert.NoError(t, err)
 		assert.Subset(t, before, after)

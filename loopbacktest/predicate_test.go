@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
@@ -235,6 +237,22 @@ func TestPredicatesThatDoNotReturn(t *testing.T) {
 	err := loopbacktest.TestIs(func(netip.Addr) bool { <-block; return true })
 	assert.Len(t, failuresOf(t, err), 1)
 	assert.ErrorContains(t, err, "127.0.0.1: got no answer within 5s, want true")
+}
+
+// One that takes its time is tested for a minute.
+func TestPredicatesThatAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const callTime = 5 * time.Second
+		calls := 0
+		slow := func(answer bool) bool { time.Sleep(callTime - time.Millisecond); calls++; return answer }
+		want := "loopbacktest: all calls: got more than 1m0s, want less: the rest is not tested"
+		start := time.Now()
+		assert.EqualError(t, loopbacktest.TestIs(func(a netip.Addr) bool { return slow(loopback.Is(a)) }), want)
+		assert.Equal(t, 13, calls)
+		assert.EqualError(t, loopbacktest.TestIsHost(func(h string) bool { return slow(loopback.IsHost(h)) }), want)
+		assert.Equal(t, 26, calls)
+		assert.Equal(t, 26*(callTime-time.Millisecond), time.Since(start))
+	})
 }
 
 func TestPredicatesOfNothing(t *testing.T) {
