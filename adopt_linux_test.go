@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"syscall"
@@ -288,16 +289,16 @@ func TestAdoptRefuses(t *testing.T) {
 		want error
 		why  string
 	}{
-		{"nil", nil, loopback.ErrNotLoopback, "nil"},
-		{"nil pointer", (*net.TCPListener)(nil), loopback.ErrNotLoopback, "TCPListener"},
-		{"zero", new(net.TCPListener), syscall.EINVAL, "invalid"},
+		{"nil", nil, loopback.ErrNotLoopback, "adopt tcp: loopback: not a loopback address: a <nil> cannot be adopted, only a *net.TCPListener"},
+		{"nil pointer", (*net.TCPListener)(nil), loopback.ErrNotLoopback, "a *net.TCPListener cannot be adopted, only"},
+		{"zero", new(net.TCPListener), syscall.EINVAL, "adopt tcp: there is no socket: invalid argument"},
 		{"closed", closed.TCPListener, net.ErrClosed, "closed"},
 		{"bound, not listening", s.inherit(t, bound).TCPListener, loopback.ErrNotLoopback, "does not listen"},
 		{"connected", connected.TCPListener, loopback.ErrNotLoopback, "does not listen"},
 		{"unix", unixLn, loopback.ErrNotLoopback, "UnixListener"},
 		{"wrapped", struct{ net.Listener }{good4.TCPListener}, loopback.ErrNotLoopback, "struct"},
-		{"TLS", tls.NewListener(good4.TCPListener, nil), loopback.ErrNotLoopback, "tls"},
-		{"given twice", good4.TCPListener, nil, "twice"},
+		{"TLS", tls.NewListener(good4.TCPListener, nil), loopback.ErrNotLoopback, "a *tls.listener cannot be adopted"},
+		{"given twice", good4.TCPListener, nil, "adopt tcp " + good4.Addr().String() + ": loopback: the socket was given twice"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			refuse(t, auto, tt.want, tt.why, good4.TCPListener, tt.ln)
@@ -307,16 +308,19 @@ func TestAdoptRefuses(t *testing.T) {
 			}
 		})
 	}
-	t.Run("none", func(t *testing.T) { refuse(t, auto, nil, "no listener") })
+	t.Run("none", func(t *testing.T) {
+		refuse(t, auto, nil, "adopt tcp: loopback: no listener or socket to adopt was given")
+	})
 	t.Run("device", func(t *testing.T) {
-		refuse(t, &loopback.ListenConfig{Ingress: loopback.IngressDevice}, errors.ErrUnsupported, "device", good4.TCPListener, good6.TCPListener)
+		refuse(t, &loopback.ListenConfig{Ingress: loopback.IngressDevice}, errors.ErrUnsupported,
+			"adopt tcp "+good4.Addr().String()+": unsupported operation: ingress device: the socket is not bound to the loopback interface, and others may have it", good4.TCPListener, good6.TCPListener)
 	})
 	t.Run("no such rung", func(t *testing.T) {
-		refuse(t, &loopback.ListenConfig{Ingress: 77}, nil, "77", good4.TCPListener)
+		refuse(t, &loopback.ListenConfig{Ingress: 77}, nil, "adopt tcp: loopback: unknown Ingress(77)", good4.TCPListener)
 	})
 	t.Run("one family", func(t *testing.T) {
 		both := &loopback.ListenConfig{RequireBoth: true}
-		refuse(t, both, nil, "RequireBoth", good4.TCPListener)
+		refuse(t, both, nil, "adopt tcp: loopback: RequireBoth is set, but there is no socket of one family", good4.TCPListener)
 		refuse(t, both, nil, "RequireBoth", good6.TCPListener)
 		mapped := s.inherit(t, socketSpec{family: v6, typ: stream, bind: "[::ffff:127.0.0.1]:0", listen: true})
 		refuse(t, both, nil, "RequireBoth", good4.TCPListener, mapped.TCPListener)
@@ -543,7 +547,11 @@ func TestAdoptPacketModes(t *testing.T) {
 				device, check := tt.specs[0].device != "", len(tt.specs[0].options) > 0
 				if ingress == loopback.IngressDevice && !device || ingress == loopback.IngressCheck && !check {
 					require.ErrorIs(t, err, errors.ErrUnsupported)
-					assert.ErrorContains(t, err, "ingress "+ingress.String()+": ")
+					why := map[loopback.Ingress]string{
+						loopback.IngressDevice: "the socket is not bound to the loopback interface, and others may have it",
+						loopback.IngressCheck:  "the socket does not report the interface of a datagram (IP_PKTINFO), and others may have it",
+					}
+					assert.Regexp(t, `^adopt udp \S+: unsupported operation: ingress `+ingress.String()+": "+regexp.QuoteMeta(why[ingress])+"$", err.Error())
 					assert.Len(t, descriptors(t), len(before)+2*len(fds), "the sockets and nothing else")
 					return
 				}

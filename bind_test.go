@@ -129,7 +129,7 @@ var refusedTable = []struct{ network, address string }{
 	{"tcp6", "127.0.0.1:80"}, {"tcp6", "[::ffff:127.0.0.1]:80"}, {"tcp4", "[::1]:80"},
 	// other networks
 	{"unix", "/tmp/socket"}, {"unix", "127.0.0.1:80"}, {"unixpacket", "@x"}, {"udp", "127.0.0.1:80"}, {"ip4:icmp", "127.0.0.1"},
-	{"", "127.0.0.1:80"}, {"tcp5", "127.0.0.1:80"}, {"TCP", "127.0.0.1:80"}, {"tcp4:1", ":80"},
+	{"", "127.0.0.1:80"}, {"tcp5", "127.0.0.1:80"}, {"TCP", "127.0.0.1:80"}, {"tcp4:1", ":80"}, {"tcp64", ":80"}, {"tcp46", ":80"}, {"4", ":80"},
 }
 
 func TestListenRefuses(t *testing.T) {
@@ -492,17 +492,53 @@ func TestErrorsHaveOneNetwork(t *testing.T) {
 		require.NoError(t, ln.Close())
 		require.NoError(t, pc.Close())
 		check()
-		for i, err := range []error{ln.Close(), ln.SetDeadline(time.Time{}), pc.Close(), pc.SetDeadline(time.Time{}), pc.SetReadBuffer(1), pc.SetWriteBuffer(1)} {
+		files, err := ln.Files()
+		assert.Empty(t, files)
+		more, err2 := pc.Files()
+		assert.Empty(t, more)
+		local, remote := "udp "+pc.LocalAddr().String(), pc.AddrPorts()[0]
+		_, _, readErr := pc.ReadFrom(make([]byte, 1))
+		_, writeErr := pc.WriteToUDPAddrPort(nil, remote)
+		_, acceptErr := ln.Accept()
+		for want, err := range map[string]error{
+			"close tcp": ln.Close(), "set tcp": ln.SetDeadline(time.Time{}), "file tcp": err, "accept tcp": acceptErr,
+			"close udp": pc.Close(), "set udp": pc.SetDeadline(time.Time{}), "file udp": err2,
+		} {
 			assert.ErrorIs(t, err, net.ErrClosed)
-			op, ok := errors.AsType[*net.OpError](err)
-			require.True(t, ok)
-			assert.Equal(t, []string{"close tcp", "set tcp", "close udp", "set udp", "set udp", "set udp"}[i], op.Op+" "+op.Net)
+			if strings.HasSuffix(want, "tcp") {
+				assert.EqualError(t, err, want+" "+ln.Addr().String()+": use of closed network connection")
+			} else {
+				assert.EqualError(t, err, strings.Replace(want, "udp", local, 1)+": use of closed network connection")
+			}
 		}
-		_, err := ln.Files()
-		assert.ErrorIs(t, err, net.ErrClosed)
-		_, err = pc.Files()
-		assert.ErrorIs(t, err, net.ErrClosed)
+		for _, err := range []error{pc.SetReadDeadline(time.Time{}), pc.SetWriteDeadline(time.Time{}), pc.SetReadBuffer(1), pc.SetWriteBuffer(1)} {
+			assert.EqualError(t, err, "set "+local+": use of closed network connection")
+		}
+		assert.EqualError(t, readErr, "read "+local+": use of closed network connection")
+		assert.EqualError(t, writeErr, "write "+local+"->"+remote.String()+": use of closed network connection")
 	}
+}
+
+// A socket that something else has closed already is an error of Close, which
+// closes the others.
+func TestCloseSaysWhatFailed(t *testing.T) {
+	skipWithoutSockets(t)
+	given, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	other, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	ln, err := new(loopback.ListenConfig).Adopt(given, other)
+	require.NoError(t, err)
+	require.NoError(t, given.Close())
+	assert.EqualError(t, ln.Close(), "close tcp "+given.Addr().String()+": use of closed network connection")
+	assert.ErrorIs(t, other.Close(), net.ErrClosed)
+
+	u, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	pc, err := new(loopback.ListenConfig).AdoptPacket(u)
+	require.NoError(t, err)
+	require.NoError(t, u.Close())
+	assert.EqualError(t, pc.Close(), "close udp "+u.LocalAddr().String()+": use of closed network connection")
 }
 
 // What Bindings returns is the caller's.

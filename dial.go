@@ -49,7 +49,7 @@ func DialContext(ctx context.Context, network, address string) (net.Conn, error)
 	case len(errs) == 1:
 		return nil, errs[0]
 	}
-	return nil, &net.OpError{Op: "dial", Net: network, Err: attemptErrors(errs)}
+	return nil, &net.OpError{Op: "dial", Net: network, Err: errs}
 }
 
 // dialAddrs returns the addresses that DialContext tries, in this order.
@@ -88,13 +88,13 @@ const attemptDelay = 100 * time.Millisecond
 // knows at once. The errors are those of the attempts, in the order of addrs.
 // No attempt goes on after race has returned.
 func race(ctx context.Context, network string, addrs []netip.AddrPort,
-	dial func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error),
-) (net.Conn, []error) {
+	dial func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, *net.OpError),
+) (net.Conn, attemptErrors) {
 	ctx, cancel := context.WithCancel(ctx)
 	type attempt struct {
 		i    int
 		conn net.Conn
-		err  error
+		err  *net.OpError
 	}
 	attempts := make(chan attempt)
 	next, running := 0, 0
@@ -108,7 +108,7 @@ func race(ctx context.Context, network string, addrs []netip.AddrPort,
 		}()
 	}
 	var won net.Conn
-	errs := make([]error, len(addrs))
+	errs := make(attemptErrors, len(addrs))
 	for won == nil && (running > 0 || next < len(addrs)) {
 		if running == 0 {
 			start()
@@ -136,18 +136,16 @@ func race(ctx context.Context, network string, addrs []netip.AddrPort,
 
 // dialOne connects to a loopback address. It does not try one that this machine
 // does not have, as routing may lead that out to the network.
-func dialOne(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
-	if err := sockctl.HasAddr(ctx, to.Addr()); err != nil {
-		if op, ok := err.(*net.OpError); ok {
-			err = op.Err
-		}
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: netAddr(network, to), Err: err}
-	}
+func dialOne(ctx context.Context, network string, to netip.AddrPort) (net.Conn, *net.OpError) {
 	d := net.Dialer{Control: Require}
 	d.SetMultipathTCP(false)
-	conn, err := d.DialContext(ctx, network, to.String())
+	var conn net.Conn
+	err := sockctl.HasAddr(ctx, to.Addr())
+	if err == nil {
+		conn, err = d.DialContext(ctx, network, to.String())
+	}
 	if err != nil {
-		return nil, err // not a nil pointer in an interface
+		return nil, opError(net.OpError{Op: "dial", Net: network, Addr: netAddr(network, to)}, err)
 	}
 	return conn, nil
 }
@@ -160,29 +158,28 @@ func netAddr(network string, ap netip.AddrPort) net.Addr {
 	return net.TCPAddrFromAddrPort(ap)
 }
 
-// attemptErrors are the errors of the attempts of one call, each a
-// *net.OpError.
-type attemptErrors []error
+// attemptErrors are the errors of the attempts of one call.
+type attemptErrors []*net.OpError
 
 func (e attemptErrors) Error() string {
 	texts := make([]string, len(e))
-	for i, err := range e {
-		texts[i] = err.Error()
-		if op, ok := err.(*net.OpError); ok && op.Addr != nil && op.Err != nil {
-			texts[i] = op.Addr.String() + ": " + op.Err.Error()
-		}
+	for i, op := range e {
+		texts[i] = op.Addr.String() + ": " + op.Err.Error()
 	}
 	return strings.Join(texts, "; ")
 }
 
-func (e attemptErrors) Unwrap() []error { return e }
+func (e attemptErrors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, op := range e {
+		errs[i] = op
+	}
+	return errs
+}
 
 // Timeout reports whether every attempt timed out.
 func (e attemptErrors) Timeout() bool {
-	return !slices.ContainsFunc(e, func(err error) bool {
-		t, ok := err.(net.Error)
-		return !ok || !t.Timeout()
-	})
+	return !slices.ContainsFunc(e, func(op *net.OpError) bool { return !op.Timeout() })
 }
 
 // Forbid is a Control function for [net.Dialer] that refuses to connect to this

@@ -83,6 +83,13 @@ func TestDialContextSendsNothingOut(t *testing.T) {
 					c.Close()
 				}
 				assert.ErrorIs(t, err, syscall.EADDRNOTAVAIL, "%s %s, ip_nonlocal_bind=%s", network, host, nonlocal)
+				if op, ok := err.(*net.OpError); assert.True(t, ok, "%T", err) && host != "localhost" {
+					addr := net.Addr(&net.TCPAddr{IP: net.ParseIP(strings.Trim(host, "[]")), Port: 3000})
+					if network == "udp" {
+						addr = &net.UDPAddr{IP: net.ParseIP(strings.Trim(host, "[]")), Port: 3000}
+					}
+					assert.Equal(t, []string{"dial", network, addr.Network(), addr.String()}, []string{op.Op, op.Net, op.Addr.Network(), op.Addr.String()})
+				}
 			}
 		}
 	}
@@ -363,5 +370,6 @@ func TestForbidSelfRefusesWhereItCannotAsk(t *testing.T) {
 	_, err := loopback.IsSelf(netip.MustParseAddr("203.0.113.1"))
 	_, ok := errors.AsType[syscall.Errno](err)
 	assert.True(t, ok, "%v", err)
-	assert.ErrorContains(t, err, "loopback: asking for the route to 203.0.113.1: ")
+	assert.EqualError(t, err, "loopback: asking for the route to 203.0.113.1: socket: address family not supported by protocol")
+	assert.EqualError(t, loopback.ForbidSelf("udp", "203.0.113.1:80", nil), `udp "203.0.113.1:80": `+loopback.ErrSelf.Error()+": socket: address family not supported by protocol")
 }

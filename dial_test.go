@@ -205,6 +205,12 @@ func TestForbidRefusesLoopbackAlone(t *testing.T) {
 		assert.ErrorIs(t, err, loopback.ErrSelf, "%s %s", tt.network, tt.address)
 		assert.ErrorIs(t, loopback.ForbidSelf(tt.network, tt.address, nil), loopback.ErrSelf, "%s %s", tt.network, tt.address)
 	}
+	const refused = `loopback: the address is, or may be, one of this machine: `
+	assert.EqualError(t, loopback.Forbid("tcp4", "a\nb", nil), `tcp4 "a\nb": `+refused+"no IP address")
+	assert.EqualError(t, loopback.ForbidSelf("unix", "/run/\x00", nil), `unix "/run/\x00": `+refused+"no IP address")
+	for address, kind := range map[string]string{"127.0.0.1:80": "IPv4", "[::1]:80": "IPv6", "[::ffff:127.0.0.1]:80": "mapped", "0.0.0.0:80": "unspecified", "[::127.0.0.1]:80": "embedded"} {
+		assert.EqualError(t, loopback.Forbid("tcp", address, nil), "tcp "+strconv.Quote(address)+": "+refused+"its kind is "+kind)
+	}
 	long := loopback.Forbid("tcp", strings.Repeat("x", 1<<20), nil)
 	assert.Less(t, len(long.Error()), 300, "no error grows with its input")
 }
@@ -223,7 +229,10 @@ func TestForbidSelfRefusesOwnAddresses(t *testing.T) {
 		assert.NoError(t, loopback.Forbid("tcp", ap, nil), "%v", addr)
 		assert.ErrorIs(t, loopback.ForbidSelf("tcp", ap, nil), loopback.ErrSelf, "%v", addr)
 		mapped := netip.AddrPortFrom(netip.AddrFrom16(addr.As16()), 80).String()
-		assert.ErrorIs(t, loopback.ForbidSelf("tcp", mapped, nil), loopback.ErrSelf, "%v", addr)
+		assert.EqualError(t, loopback.ForbidSelf("tcp", mapped, nil), "tcp "+strconv.Quote(mapped)+": "+loopback.ErrSelf.Error()+": routing delivers it here")
+		self, err = loopback.IsSelf(netip.AddrFrom16(addr.As16()))
+		require.NoError(t, err)
+		assert.True(t, self, "%v", mapped)
 	}
 	t.Logf("%d addresses that are not loopback", n)
 	assert.NoError(t, loopback.ForbidSelf("tcp", "203.0.113.99:80", nil))
@@ -256,7 +265,7 @@ func TestIsSelfOfWhatNeedsNoAsking(t *testing.T) {
 	}
 	self, err := loopback.IsSelf(netip.Addr{})
 	assert.False(t, self)
-	assert.ErrorContains(t, err, "zero Addr")
+	assert.EqualError(t, err, "loopback: the zero Addr is no address")
 }
 
 func TestForbidIsADialControl(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"example.com/loopback/internal/hostsfile"
+	"example.com/loopback/internal/netif"
 )
 
 // What tests of package loopback_test reach inside for.
@@ -26,6 +27,27 @@ func Trip(ctx context.Context, c any) error {
 	_, err := sendTo(ctx, packetSock{UDPConn: c.(*net.UDPConn), gate: g})
 	return err
 }
+
+// Trial is the outcome of a round trip that a test makes up.
+type Trial struct {
+	Bound bool
+	Err   error
+}
+
+// Prove returns the mode, the note and the error of the proof of 127.0.0.1, where
+// the trials end as try says. The loopback interface is up or down.
+func Prove(ctx context.Context, modes []Ingress, up bool, try func(ctx context.Context, mode Ingress) Trial) (mode Ingress, note, missing, err error) {
+	p := prover{loopback: netif.Loopback{Name: "lo", Index: 1, Up: up}, try: func(ctx context.Context, g gate) (passage, error) {
+		r := try(ctx, g.ingress)
+		return passage{bound: r.Bound}, r.Err
+	}}
+	found, err := p.prove(ctx, modes, IPv4(), nil)
+	return found.gate.ingress, found.note, found.missing, err
+}
+
+// Absent returns why this machine does not have an address; err is of a
+// connection to it.
+var Absent = absent
 
 // NumFree is the number of addresses that For and Acquire choose from.
 const NumFree = numFree
@@ -46,8 +68,22 @@ var ListenerOf = listenerOf
 // Connect connects to an address as Probe does.
 var Connect = connect
 
-// Race is the race of DialContext with another dial function.
-var Race = race
+// Race is the race of DialContext with another dial function, and with its errors.
+func Race(ctx context.Context, network string, addrs []netip.AddrPort, dial func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)) (won net.Conn, errs []error) {
+	won, attempts := race(ctx, network, addrs, func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, *net.OpError) {
+		conn, err := dial(ctx, network, to)
+		if err != nil {
+			return nil, &net.OpError{Err: err}
+		}
+		return conn, nil
+	})
+	for _, a := range attempts {
+		if a != nil {
+			errs = append(errs, a.Err)
+		}
+	}
+	return won, errs
+}
 
 // LeadsNowhere reports whether a zone names a loopback interface, or none.
 var LeadsNowhere = leadsNowhere

@@ -3,8 +3,13 @@ package loopback_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
+	"os"
 	"os/exec"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +19,7 @@ import (
 
 	"example.com/loopback"
 	"example.com/loopback/internal/netnstest"
+	"example.com/loopback/internal/sockctl"
 )
 
 // A stranger who comes to the socket of a proof before its own client, and who
@@ -323,5 +329,134 @@ func TestProofAwaitsTheReply(t *testing.T) {
 		n, err := client.Read(buf)
 		require.NoError(t, err, "%v", ingress)
 		assert.Equal(t, "answer", string(buf[:n]))
+	}
+}
+
+// What a proof makes of the outcomes of its trials. The trials of a mode are
+// those in the table, in their order; more of them fail the test.
+func TestProofByTrials(t *testing.T) {
+	const device, check, remote, open = loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny
+	auto := []loopback.Ingress{device, check, remote}
+	type trials map[loopback.Ingress][]loopback.Trial
+	refused := errors.New("refused")
+	ok, no := loopback.Trial{Bound: true}, loopback.Trial{Bound: true, Err: refused}
+	late := loopback.Trial{Bound: true, Err: os.ErrDeadlineExceeded}
+	unbound := func(call string, errno syscall.Errno) loopback.Trial {
+		return loopback.Trial{Err: os.NewSyscallError(call, errno)}
+	}
+	for _, tt := range []struct {
+		name          string
+		modes         []loopback.Ingress
+		down          bool
+		trials        trials
+		mode          loopback.Ingress
+		note, missing string
+		err           string
+		is            error // in err
+	}{
+		{name: "without a mode", modes: []loopback.Ingress{open}, mode: open},
+		{name: "the first", modes: auto, trials: trials{device: {ok}}, mode: device},
+		{name: "the second", modes: auto, trials: trials{device: {no}, open: {ok}, check: {ok}}, mode: check, note: "ingress device: refused"},
+		{name: "the third", modes: auto, trials: trials{device: {no}, open: {ok}, check: {no}, remote: {ok}}, mode: remote,
+			note: "other machines could forge a loopback address if routing let them in: ingress device: refused; ingress check: refused"},
+		{name: "the third by name", modes: []loopback.Ingress{remote}, trials: trials{remote: {ok}}, mode: remote},
+		{name: "none", modes: auto, trials: trials{device: {no}, open: {ok}, check: {no}, remote: {no}},
+			err: "unsupported operation: ingress device: refused; ingress check: refused; ingress remote: refused", is: errors.ErrUnsupported},
+		{name: "late once", modes: auto, trials: trials{device: {late, ok}, open: {ok}}, mode: device},
+		{name: "late twice", modes: auto, trials: trials{device: {late, late}, open: {ok}, check: {ok}}, mode: check, note: "ingress device: i/o timeout"},
+		{name: "late, and not bound", modes: auto, trials: trials{device: {{Err: os.ErrDeadlineExceeded}}, check: {ok}}, mode: check, note: "ingress device: i/o timeout"},
+		{name: "nothing passes", modes: auto, trials: trials{device: {no}, open: {late}}, mode: device, note: "not proved, nothing gets through: i/o timeout"},
+		{name: "nothing passes, and one is not to be had", modes: auto, trials: trials{device: {unbound("setsockopt", syscall.EPERM)}, check: {no}, open: {no}}, mode: check,
+			note: "ingress device: setsockopt: operation not permitted; not proved, nothing gets through: refused"},
+		{name: "nothing passes, and only the last is to be had", modes: auto, trials: trials{device: {unbound("setsockopt", syscall.EPERM)}, check: {unbound("setsockopt", syscall.EPERM)}, remote: {no}, open: {no}}, mode: remote,
+			note: "other machines could forge a loopback address if routing let them in: ingress device: setsockopt: operation not permitted; " +
+				"ingress check: setsockopt: operation not permitted; not proved, nothing gets through: refused"},
+		{name: "down", modes: auto, down: true, trials: trials{device: {no}, open: {no}}, mode: device, note: "not proved, nothing gets through: loopback: the loopback interface is down"},
+		{name: "down, and not bound", modes: auto, down: true, trials: trials{device: {unbound("setsockopt", syscall.EPERM)}, check: {ok}}, mode: check, note: "ingress device: setsockopt: operation not permitted"},
+		{name: "a shortage", modes: auto, trials: trials{device: {{Bound: true, Err: syscall.EMFILE}}}, err: "too many open files", is: syscall.EMFILE},
+		{name: "a shortage without a mode", modes: auto, trials: trials{device: {no}, open: {{Bound: true, Err: syscall.ENOMEM}}}, err: "cannot allocate memory", is: syscall.ENOMEM},
+		{name: "a shortage at the second", modes: auto, trials: trials{device: {no}, open: {ok}, check: {{Err: syscall.ENFILE}}}, err: "too many open files in system", is: syscall.ENFILE},
+		{name: "no name", modes: auto, trials: trials{device: {{Err: fmt.Errorf("a: %w", sockctl.ErrNoName)}}}, err: "a: " + sockctl.ErrNoName.Error(), is: sockctl.ErrNoName},
+		{name: "no such address", modes: auto, trials: trials{device: {unbound("bind", syscall.EADDRNOTAVAIL)}}, mode: device, missing: "bind: cannot assign requested address"},
+		{name: "no such address, but bound", modes: auto, trials: trials{device: {{Bound: true, Err: syscall.EADDRNOTAVAIL}}, open: {ok}, check: {ok}}, mode: check,
+			note: "ingress device: cannot assign requested address"},
+		{name: "no port", modes: auto, trials: trials{device: {unbound("bind", syscall.EADDRINUSE)}}, mode: device, note: "not proved, no port can be had for it: bind: address already in use"},
+		{name: "no socket", modes: auto, trials: trials{device: {unbound("socket", syscall.EPERM)}}, mode: device, note: "not proved, no port can be had for it: socket: operation not permitted"},
+		{name: "bound, though bind failed", modes: auto, trials: trials{device: {{Bound: true, Err: os.NewSyscallError("bind", syscall.EPERM)}}, open: {ok}, check: {ok}}, mode: check,
+			note: "ingress device: bind: operation not permitted"},
+		{name: "bound, though socket failed", modes: auto, trials: trials{device: {{Bound: true, Err: os.NewSyscallError("socket", syscall.EPERM)}}, open: {ok}, check: {ok}}, mode: check,
+			note: "ingress device: socket: operation not permitted"},
+	} {
+		left := tt.trials
+		mode, note, missing, err := loopback.Prove(t.Context(), tt.modes, !tt.down, func(ctx context.Context, mode loopback.Ingress) loopback.Trial {
+			deadline, ok := ctx.Deadline()
+			limit := 500 * time.Millisecond
+			if tt.down {
+				limit = 20 * time.Millisecond
+			}
+			assert.True(t, ok && time.Until(deadline) <= limit, tt.name)
+			if !assert.NotEmpty(t, left[mode], "%s: a trial of %v", tt.name, mode) {
+				return loopback.Trial{}
+			}
+			next := left[mode][0]
+			left[mode] = left[mode][1:]
+			return next
+		})
+		for mode, trials := range left {
+			assert.Empty(t, trials, "%s: %v", tt.name, mode)
+		}
+		text := func(err error) string {
+			if err == nil {
+				return ""
+			}
+			return err.Error()
+		}
+		assert.Equal(t, []string{tt.note, tt.missing, tt.err}, []string{text(note), text(missing), text(err)}, tt.name)
+		if tt.err == "" {
+			assert.Equal(t, tt.mode, mode, tt.name)
+		} else {
+			assert.ErrorIs(t, err, tt.is, tt.name)
+		}
+	}
+}
+
+// A proof ends with its context, at whichever trial, and makes no more.
+func TestProofEndsWithItsContext(t *testing.T) {
+	for _, last := range []loopback.Ingress{loopback.IngressDevice, loopback.IngressAny, loopback.IngressCheck} {
+		for _, err := range []error{os.ErrDeadlineExceeded, context.Canceled, syscall.ECONNREFUSED} {
+			ctx, cancel := context.WithCancel(t.Context())
+			var made []loopback.Ingress
+			_, note, missing, got := loopback.Prove(ctx, []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote}, true,
+				func(_ context.Context, mode loopback.Ingress) loopback.Trial {
+					made = append(made, mode)
+					if mode == last {
+						cancel()
+					} else if mode == loopback.IngressAny {
+						return loopback.Trial{Bound: true}
+					}
+					return loopback.Trial{Bound: true, Err: err}
+				})
+			assert.Equal(t, context.Canceled, got, "%v, %v", made, err)
+			assert.NoError(t, note)
+			assert.NoError(t, missing)
+			assert.Equal(t, slices.Index(made, last), len(made)-1, "%v", made)
+		}
+	}
+}
+
+// Whether this machine has an address that could not be connected to.
+func TestAbsentAddress(t *testing.T) {
+	skipWithoutSockets(t)
+	here, elsewhere := loopback.IPv4(), netip.MustParseAddr("192.0.2.1") // a documentation address: RFC 5737
+	assert.NoError(t, loopback.Absent(t.Context(), elsewhere, nil))
+	assert.NoError(t, loopback.Absent(t.Context(), elsewhere, errors.New("another")))
+	assert.NoError(t, loopback.Absent(t.Context(), elsewhere, syscall.ECONNREFUSED))
+	assert.Equal(t, syscall.EMFILE, loopback.Absent(t.Context(), here, syscall.EMFILE))
+	for _, errno := range []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.ENETUNREACH} {
+		assert.ErrorContains(t, loopback.Absent(t.Context(), elsewhere, errno), "bind: ")
+		assert.ErrorIs(t, loopback.Absent(t.Context(), elsewhere, errno), syscall.EADDRNOTAVAIL)
+		err := loopback.Absent(t.Context(), here, errno)
+		assert.EqualError(t, err, fmt.Sprintf("%v: bound, but not connected to: %v", syscall.EADDRNOTAVAIL, errno))
+		assert.ErrorIs(t, err, errno)
 	}
 }

@@ -129,7 +129,7 @@ func (g gate) control(user controlFunc, t transport) controlFunc {
 
 // opError returns op with the cause of err. Errors of a Listener and of a
 // PacketConn have the same network and address, whichever socket they came from.
-func opError(op net.OpError, err error) error {
+func opError(op net.OpError, err error) *net.OpError {
 	if inner, ok := err.(*net.OpError); ok {
 		err = inner.Err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -304,7 +305,14 @@ func TestErrors(t *testing.T) {
 	assert.Equal(t, `Origin "null": neither the Host's own nor listed`, denied(guard, "localhost", "Origin", "null"))
 	assert.Equal(t, `Sec-Fetch-Site "cross-site": sent by a page of another origin`, denied(guard, "localhost", "Sec-Fetch-Site", "cross-site"))
 	assert.Equal(t, `Origin is repeated`, denied(guard, "localhost", "Origin", "null", "Origin", "null"))
-	assert.Equal(t, `Sec-Fetch-User is repeated`, denied(guard, "localhost", "Sec-Fetch-User", "?1", "Sec-Fetch-User", "?1"))
+	for _, name := range []string{"Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User", "Sec-Fetch-Storage-Access"} {
+		assert.Equal(t, name+" is repeated", denied(guard, "localhost", name, "a", name, "a"))
+		one := []string{"Accept", "*/*", "Cookie", "a"} // beside one of each other
+		for _, other := range []string{"Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User", "Sec-Fetch-Storage-Access"} {
+			one = append(one, other, "same-origin")
+		}
+		assert.Equal(t, name+" is repeated", denied(guard, "localhost", append(one, name, "same-origin")...))
+	}
 	long := "Sec-Fetch-" + strings.Repeat("a", 2000)
 	assert.Equal(t, `Sec-Fetch-Dest is repeated`, denied(guard, "localhost", "Sec-Fetch-Dest", "a", "Sec-Fetch-Dest", "b", long, "a", long, "b"))
 	assert.Equal(t, `Guard.Hosts: entry "a:80": has a port`, denied(&loopbackhttp.Guard{Hosts: []string{"a:80"}}, "localhost"))
@@ -342,44 +350,50 @@ func TestOnDeny(t *testing.T) {
 
 // A malformed list is a panic that names the entry, and denies all.
 func TestMalformedLists(t *testing.T) {
-	check := func(guard *loopbackhttp.Guard, entry string) {
+	check := func(guard *loopbackhttp.Guard, list, entry, reason string) {
 		t.Helper()
+		quoted := strconv.Quote(entry)
+		if len(entry) > 64 {
+			quoted = strconv.Quote(entry[:64]) + "..."
+		}
+		want := "Guard." + list + ": entry " + quoted + ": " + reason
 		for _, use := range []func(){
 			func() { guard.Handler(http.NotFoundHandler()) },
 			func() { guard.Handler(nil) },
 			func() { guard.Server(nil) },
 		} {
-			func() {
-				defer func() {
-					text := fmt.Sprint(recover())
-					assert.True(t, strings.HasPrefix(text, "loopbackhttp: Guard."), "%q: %s", entry, text)
-					assert.Contains(t, text, fmt.Sprintf("%.60q", entry)[:min(60, len(entry))], "%q", entry)
-				}()
-				use()
-			}()
+			assert.PanicsWithValue(t, "loopbackhttp: "+want, use)
 		}
 		r := httptest.NewRequest(http.MethodGet, "http://localhost/", nil)
-		checkError(t, guard.Check(r))
+		assert.EqualError(t, guard.Check(r), "loopbackhttp: request denied: "+want)
 		unix := r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.UnixAddr{Net: "unix"}))
 		checkError(t, guard.Check(unix))
 	}
-	for _, entry := range []string{
-		"", ".", "..", "a..b", ".a..b", "..example.com", "*", "*.example.com", ".*.example.com", "app.example.com:8080", "app.example.com:", ":8080",
-		"http://app.example.com", "app.example.com/", "app.example.com/path", "user@app.example.com", "app example.com", " app.example.com",
-		"app.example.com\n", "-a.example.com", "a-.example.com", "bücher.example", "a,b", "192.0.2.1:80", "192.0.2.1.", "192.0.2.256", "192.0.2.01",
-		"192.0.2.0/24", "127.1", "0x7f.1", "a.0x1f", "2130706433", ".1", "[192.0.2.1]", "[2001:db8::1]:80", "[2001:db8::1", "2001:db8::1]", "[[2001:db8::1]]",
-		"2001:db8::1.", "fe80::1%eth0", "[fe80::1%eth0]", "[app.example.com]", "[]", "2001:db8::/32", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 130) + "b", "null\x00",
+	for reason, entries := range map[string][]string{
+		"has a port":                          {"app.example.com:8080", "app.example.com:", ":8080", ":", "192.0.2.1:80", "[2001:db8::1]:80", "[2001:db8::1", "a:0", "a:9"},
+		"has a zone":                          {"fe80::1%eth0", "[fe80::1%eth0]"},
+		"has brackets around an IPv4 address": {"[192.0.2.1]"},
+		"neither a host name nor an IP address": {
+			"", ".", "..", "a..b", ".a..b", "..example.com", "*", "*.example.com", ".*.example.com",
+			"http://app.example.com", "app.example.com/", "app.example.com/path", "user@app.example.com", "app example.com", " app.example.com",
+			"app.example.com\n", "-a.example.com", "a-.example.com", "bücher.example", "a,b", "192.0.2.1.", "192.0.2.256", "192.0.2.01",
+			"192.0.2.0/24", "127.1", "0x7f.1", "a.0x1f", "a.0X1F", "2130706433", "0", "9", "a.0", "a.9.", ".1", "2001:db8::1]", "[[2001:db8::1]]",
+			"2001:db8::1.", "[app.example.com]", "[]", "[", "]", "2001:db8::/32", "a@b", "a`b", "a[b", "a{b", "a/b", "a;b", "a^b", "-", "a.-", strings.Repeat("a", 64) + ".example",
+			strings.Repeat("a.", 126) + "ab", strings.Repeat("a.", 130) + "b", "null\x00",
+		},
 	} {
-		check(&loopbackhttp.Guard{Hosts: []string{"app.example.com", entry}}, entry)
+		for _, entry := range entries {
+			check(&loopbackhttp.Guard{Hosts: []string{"app.example.com", entry, "*"}}, "Hosts", entry, reason)
+		}
 	}
 	for _, entry := range []string{
 		"", "null", "*", "localhost", "localhost:3000", "//localhost", "http:", "http:localhost", "http://", "http:///", "http://:80", "http://localhost/",
 		"http://localhost?", "http://localhost#", "http://localhost?q", "http://localhost#f", "http://localhost:", "http://localhost:port",
 		"http://user@localhost", "http://@localhost", "http://*.example.com", "http://*", "http://local host", " http://localhost", "http://localhost\n",
-		"http://bücher.example", "http://[::1", "http://::1", "http://[fe80::1%25eth0]", "http://a%41", "file://", "file:///", "data:", "blob:http://localhost", "1http://localhost",
+		"http://bücher.example", "http://\u0080", "http://[::1", "http://::1", "http://[fe80::1%25eth0]", "http://a%41", "file://", "file:///", "data:", "blob:http://localhost", "1http://localhost",
 		"http://a,http://b", "http://a http://b",
 	} {
-		check(&loopbackhttp.Guard{Origins: []string{"http://localhost:3000", entry}}, entry)
+		check(&loopbackhttp.Guard{Hosts: []string{"a"}, Origins: []string{"http://localhost:3000", entry, "*"}}, "Origins", entry, `not a scheme, "://" and a host, with a port or without`)
 	}
 }
 
@@ -388,6 +402,7 @@ func TestLists(t *testing.T) {
 		"app.example.com", "APP.example.com", "app.example.com.", ".example.com", ".example.com.", ".localhost", "localhost", "a", "my_app", "xn--bcher-kva.example",
 		"az.AZ.09.a-z",
 		"192.0.2.1", "127.0.0.1", "2001:db8::1", "[2001:db8::1]", "::1", "::ffff:192.0.2.1", "0.0.0.0", "::", "1.example", strings.Repeat("a", 63),
+		strings.Repeat("a.", 126) + "a", strings.Repeat("a.", 126) + "a.", "." + strings.Repeat("a.", 126) + "a",
 	} {
 		assert.NotPanics(t, func() { (&loopbackhttp.Guard{Hosts: []string{entry}}).Handler(nil) }, "%q", entry)
 	}
@@ -409,12 +424,12 @@ func TestLists(t *testing.T) {
 		assert.ErrorIs(t, bracketed.Check(&http.Request{Host: host}), loopbackhttp.ErrDenied, host)
 	}
 	below := &loopbackhttp.Guard{Hosts: []string{".example.com"}}
-	for _, host := range []string{"a.example.com", "az.AZ.09.a_-z.example.com", strings.Repeat("a", 63) + ".example.com."} {
+	for _, host := range []string{"a.example.com", "az.AZ.09.a_-z.example.com", strings.Repeat("a", 63) + ".example.com.", strings.Repeat("a.", 121) + "example.com", strings.Repeat("a.", 121) + "example.com.:80"} {
 		assert.NoError(t, below.Check(&http.Request{Host: host}), host)
 	}
 	for _, host := range []string{
 		"example.com", ".example.com", "a..example.com", "a/b.example.com", "a:b.example.com", "a@b.example.com", "a`b.example.com", "a[b.example.com",
-		"a{b.example.com", "-a.example.com", "a-.example.com", "é.example.com", strings.Repeat("a", 64) + ".example.com", strings.Repeat("a.", 122) + "example.com",
+		"a{b.example.com", "-a.example.com", "a-.example.com", "é.example.com", strings.Repeat("a", 64) + ".example.com", "aa." + strings.Repeat("a.", 120) + "example.com",
 	} {
 		assert.ErrorIs(t, below.Check(&http.Request{Host: host}), loopbackhttp.ErrDenied, host)
 	}
