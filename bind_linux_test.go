@@ -619,6 +619,10 @@ func TestListenFails(t *testing.T) {
 					_, err := listen(lc, t.Context(), "", ":"+port)
 					require.ErrorIs(t, err, tt.want, name)
 					wantListenError(t, err)
+					if tt.want == loopback.ErrNotLoopback {
+						assert.Regexp(t, `^listen (\w+) \S+: verify (tcp|udp) \S+: loopback: not a loopback address: the socket (has IP_TRANSPARENT|is bound to interface \d+)`, err.Error())
+						assert.Contains(t, err.Error(), "listen "+err.(*net.OpError).Addr.Network()+" ")
+					}
 					assert.Equal(t, before, descriptors(t))
 				}
 			}

@@ -327,18 +327,26 @@ func TestListenControl(t *testing.T) {
 		require.NotNil(t, c)
 		return nil
 	}}
-	ln, err := lc.Listen(t.Context(), "tcp4", ":0")
-	require.NoError(t, err)
-	ln.Close()
-	assert.Equal(t, []call{{"tcp4", "127.0.0.1"}}, calls, "once for each socket handed out, not for the proofs")
+	for _, lc.Ingress = range []loopback.Ingress{loopback.IngressAuto, loopback.IngressRemote, loopback.IngressAny} {
+		calls = nil
+		ln, err := lc.Listen(t.Context(), "tcp4", ":0")
+		require.NoError(t, err)
+		ln.Close()
+		pc, err := lc.ListenPacket(t.Context(), "udp4", ":0")
+		require.NoError(t, err)
+		pc.Close()
+		assert.Equal(t, []call{{"tcp4", "127.0.0.1"}, {"udp4", "127.0.0.1"}}, calls, "once for each socket handed out, not for the proofs")
+	}
+	lc.Ingress = loopback.IngressAuto
 
 	failure := errors.New("not today")
 	lc.Control = func(string, string, syscall.RawConn) error { return failure }
-	_, err = lc.Listen(t.Context(), "tcp", ":0")
+	_, err := lc.Listen(t.Context(), "tcp", ":0")
 	require.ErrorIs(t, err, failure)
-	require.IsType(t, (*net.OpError)(nil), err)
+	assert.Regexp(t, `^listen tcp (127\.0\.0\.1|\[::1\]):\d+: not today$`, err.Error())
 	_, err = lc.ListenPacket(t.Context(), "udp", ":0")
 	require.ErrorIs(t, err, failure)
+	assert.Regexp(t, `^listen udp (127\.0\.0\.1|\[::1\]):\d+: not today$`, err.Error())
 }
 
 func TestIngressByName(t *testing.T) {

@@ -103,6 +103,40 @@ func TestDialContextNamesBadInput(t *testing.T) {
 	}
 }
 
+// What comes from outside is quoted and cut off, not within a character.
+func TestErrorsQuoteTheirInput(t *testing.T) {
+	a := strings.Repeat("a", 60)
+	for input, want := range map[string]string{
+		a + "aaaa":                        `"` + a + `aaaa"`,
+		a + "aaaaa":                       `"` + a + `aaaa"...`,
+		a + "aaa\u00e9":                   `"` + a + `aaa"...`,
+		a + "aa\u00e9":                    `"` + a + `aaé"`,
+		a + "aa\u00e9a":                   `"` + a + `aaé"...`,
+		a + "aa\U0001f600":                `"` + a + `aa"...`,
+		a + "a\U0001f600":                 `"` + a + `a"...`,
+		a + strings.Repeat("\x80", 9):     `"` + a + `"...`,
+		"\x00\n" + a + "\x1b[1maaaaaaaaa": `"\x00\n` + a + `\x1b["...`,
+	} {
+		_, err := loopback.DialContext(t.Context(), "tcp", input)
+		assert.EqualError(t, err, "dial tcp: address "+want+": missing port")
+		assert.EqualError(t, loopback.Require("tcp", input, nil), "tcp "+want+": loopback: not a loopback address")
+	}
+}
+
+// The texts of the errors that callers tell apart.
+func TestErrorTexts(t *testing.T) {
+	for want, err := range map[string]error{
+		"loopback: not a loopback address":                         loopback.ErrNotLoopback,
+		"loopback: the address is, or may be, one of this machine": loopback.ErrSelf,
+		"loopback: not enough addresses":                           loopback.ErrFewAddrs,
+		"loopback: the peer is gone":                               loopback.ErrPeerGone,
+		"loopback: the user of the peer is not known":              loopback.ErrPeerUnknown,
+		"loopback: connection refused by policy":                   loopback.ErrRefused,
+	} {
+		assert.EqualError(t, err, want)
+	}
+}
+
 func TestDialContextNamesEveryAttempt(t *testing.T) {
 	needIPv6(t)
 	port := strconv.Itoa(int(freePort(t)))

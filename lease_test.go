@@ -40,7 +40,9 @@ func TestLeaseClosesOnce(t *testing.T) {
 	l := lease(t, 1)
 	require.NoError(t, l.Close())
 	assert.Empty(t, l.Addrs())
-	assert.ErrorIs(t, l.Close(), net.ErrClosed)
+	err := l.Close()
+	assert.ErrorIs(t, err, net.ErrClosed)
+	assert.EqualError(t, err, "loopback: close lease: use of closed network connection")
 	var zero loopback.Lease
 	assert.Empty(t, zero.Addrs())
 	assert.NoError(t, zero.Close())
@@ -50,12 +52,12 @@ func TestAcquireRefusesBadNumbers(t *testing.T) {
 	for n, want := range map[int]string{
 		0:               "loopback: acquire 0 addresses: n is less than 1",
 		-3:              "loopback: acquire -3 addresses: n is less than 1",
-		255*256*254 + 1: "127.0.0.0/8 has 16581120",
-		1<<31 - 1:       "127.0.0.0/8 has 16581120",
+		255*256*254 + 1: "loopback: acquire 16581121 addresses: loopback: not enough addresses: 127.0.0.0/8 has 16581120",
+		1<<31 - 1:       "loopback: acquire 2147483647 addresses: loopback: not enough addresses: 127.0.0.0/8 has 16581120",
 	} {
 		l, err := loopback.Acquire(t.Context(), n)
 		assert.Nil(t, l)
-		assert.ErrorContains(t, err, want)
+		assert.EqualError(t, err, want)
 		assert.Equal(t, n > 0, errors.Is(err, loopback.ErrFewAddrs))
 	}
 }
@@ -66,6 +68,7 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 	l, err := loopback.Acquire(ctx, 1)
 	assert.Nil(t, l)
 	assert.ErrorIs(t, err, context.Canceled)
+	assert.EqualError(t, err, "loopback: acquire 1 addresses: context canceled")
 }
 
 // Every address that a lease may have is one that For may return, and the other
@@ -77,8 +80,9 @@ func TestLeaseNumbersAreInverse(t *testing.T) {
 		assert.Equal(t, n, back)
 	}
 	for _, text := range []string{"127.0.0.1", "127.0.255.254", "127.1.0.0", "127.255.255.255", "128.1.1.1", "::1", "126.9.9.9"} {
-		_, ok := loopback.FreeIndex(netip.MustParseAddr(text))
+		n, ok := loopback.FreeIndex(netip.MustParseAddr(text))
 		assert.False(t, ok, text)
+		assert.Zero(t, n, text)
 	}
 	assert.Equal(t, "127.255.255.254", loopback.FreeAddr(loopback.NumFree-1).String())
 }

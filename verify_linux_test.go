@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,6 +105,14 @@ var (
 
 func options(o ...[3]int) [][3]int { return o }
 
+// What Verify says of the sockets of the table.
+const (
+	everyInterface = "the socket is bound to every interface"
+	notBound       = "the socket is not bound"
+	isTransparent  = "the socket has IP_TRANSPARENT, and is given connections to other addresses"
+	notInternet    = "the socket is not an internet socket"
+)
+
 // socketTable is what Verify has to judge, on the host of a stage that has the
 // interface wire and route_localnet. The sockets that listen are for Adopt too.
 var socketTable = []struct {
@@ -125,50 +134,50 @@ var socketTable = []struct {
 	{"IPv6 MPTCP listener", socketSpec{family: v6, typ: stream, proto: mptcp, bind: "[::1]:0", listen: true}, ""},
 	{"mapped MPTCP listener", socketSpec{family: v6, typ: stream, proto: mptcp, bind: "[::ffff:127.0.0.1]:0", listen: true}, ""},
 
-	{"wildcard listener", socketSpec{family: v4, typ: stream, bind: "0.0.0.0:0", listen: true}, "every interface"},
-	{"IPv6 wildcard listener", socketSpec{family: v6, typ: stream, bind: "[::]:0", listen: true}, "every interface"},
-	{"IPv6-only wildcard listener", socketSpec{family: v6, typ: stream, options: options(only6), bind: "[::]:0", listen: true}, "every interface"},
-	{"mapped wildcard listener", socketSpec{family: v6, typ: stream, bind: "[::ffff:0.0.0.0]:0", listen: true}, "every interface"},
-	{"wildcard MPTCP listener", socketSpec{family: v6, typ: stream, proto: mptcp, bind: "[::]:0", listen: true}, "every interface"},
-	{"wildcard listener bound to lo", socketSpec{family: v4, typ: stream, device: "lo", bind: "0.0.0.0:0", listen: true}, "every interface"},
-	{"listener without a bind", socketSpec{family: v4, typ: stream, listen: true}, "every interface"},
-	{"listener on the wire", socketSpec{family: v4, typ: stream, bind: "10.0.0.1:0", listen: true}, "10.0.0.1"},
-	{"IPv6 listener on the wire", socketSpec{family: v6, typ: stream, bind: "[fd00::1]:0", listen: true}, "fd00::1"},
-	{"listener with FREEBIND elsewhere", socketSpec{family: v4, typ: stream, options: options(freebind4), bind: "192.0.2.77:0", listen: true}, "192.0.2.77"},
-	{"IPv6 listener with FREEBIND elsewhere", socketSpec{family: v6, typ: stream, options: options(freebind6), bind: "[2001:db8::7]:0", listen: true}, "2001:db8::7"},
-	{"listener with TRANSPARENT", socketSpec{family: v4, typ: stream, options: options(transparent4), bind: "127.0.0.1:0", listen: true}, "TRANSPARENT"},
-	{"IPv6 listener with TRANSPARENT", socketSpec{family: v6, typ: stream, options: options(transparent6), bind: "[::1]:0", listen: true}, "TRANSPARENT"},
-	{"mapped listener with TRANSPARENT", socketSpec{family: v6, typ: stream, options: options(transparent4), bind: "[::ffff:127.0.0.1]:0", listen: true}, "TRANSPARENT"},
-	{"MPTCP listener with TRANSPARENT", socketSpec{family: v4, typ: stream, proto: mptcp, options: options(transparent4), bind: "127.0.0.1:0", listen: true}, "TRANSPARENT"},
-	{"listener bound to the wire", socketSpec{family: v4, typ: stream, device: "wire", bind: "127.0.0.1:0", listen: true}, "interface"},
+	{"wildcard listener", socketSpec{family: v4, typ: stream, bind: "0.0.0.0:0", listen: true}, everyInterface},
+	{"IPv6 wildcard listener", socketSpec{family: v6, typ: stream, bind: "[::]:0", listen: true}, everyInterface},
+	{"IPv6-only wildcard listener", socketSpec{family: v6, typ: stream, options: options(only6), bind: "[::]:0", listen: true}, everyInterface},
+	{"mapped wildcard listener", socketSpec{family: v6, typ: stream, bind: "[::ffff:0.0.0.0]:0", listen: true}, everyInterface},
+	{"wildcard MPTCP listener", socketSpec{family: v6, typ: stream, proto: mptcp, bind: "[::]:0", listen: true}, everyInterface},
+	{"wildcard listener bound to lo", socketSpec{family: v4, typ: stream, device: "lo", bind: "0.0.0.0:0", listen: true}, everyInterface},
+	{"listener without a bind", socketSpec{family: v4, typ: stream, listen: true}, everyInterface},
+	{"listener on the wire", socketSpec{family: v4, typ: stream, bind: "10.0.0.1:0", listen: true}, "the socket is bound to 10.0.0.1"},
+	{"IPv6 listener on the wire", socketSpec{family: v6, typ: stream, bind: "[fd00::1]:0", listen: true}, "the socket is bound to fd00::1"},
+	{"listener with FREEBIND elsewhere", socketSpec{family: v4, typ: stream, options: options(freebind4), bind: "192.0.2.77:0", listen: true}, "the socket is bound to 192.0.2.77"},
+	{"IPv6 listener with FREEBIND elsewhere", socketSpec{family: v6, typ: stream, options: options(freebind6), bind: "[2001:db8::7]:0", listen: true}, "the socket is bound to 2001:db8::7"},
+	{"listener with TRANSPARENT", socketSpec{family: v4, typ: stream, options: options(transparent4), bind: "127.0.0.1:0", listen: true}, isTransparent},
+	{"IPv6 listener with TRANSPARENT", socketSpec{family: v6, typ: stream, options: options(transparent6), bind: "[::1]:0", listen: true}, isTransparent},
+	{"mapped listener with TRANSPARENT", socketSpec{family: v6, typ: stream, options: options(transparent4), bind: "[::ffff:127.0.0.1]:0", listen: true}, isTransparent},
+	{"MPTCP listener with TRANSPARENT", socketSpec{family: v4, typ: stream, proto: mptcp, options: options(transparent4), bind: "127.0.0.1:0", listen: true}, isTransparent},
+	{"listener bound to the wire", socketSpec{family: v4, typ: stream, device: "wire", bind: "127.0.0.1:0", listen: true}, ", which is not the loopback interface"},
 
 	// The rest does not listen.
 	{"bound", socketSpec{family: v4, typ: stream, bind: "127.0.0.1:0"}, ""},
 	{"bound to no port yet", socketSpec{family: v4, typ: stream, options: options([3]int{unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1}), bind: "127.0.0.1:0"}, ""},
-	{"not bound", socketSpec{family: v4, typ: stream}, "not bound"},
-	{"IPv6, not bound", socketSpec{family: v6, typ: stream}, "not bound"},
-	{"MPTCP, not bound", socketSpec{family: v4, typ: stream, proto: mptcp}, "not bound"},
+	{"not bound", socketSpec{family: v4, typ: stream}, notBound},
+	{"IPv6, not bound", socketSpec{family: v6, typ: stream}, notBound},
+	{"MPTCP, not bound", socketSpec{family: v4, typ: stream, proto: mptcp}, notBound},
 	{"UDP", socketSpec{family: v4, typ: dgram, bind: "127.0.0.1:0"}, ""},
 	{"IPv6 UDP", socketSpec{family: v6, typ: dgram, bind: "[::1]:0"}, ""},
 	{"mapped UDP", socketSpec{family: v6, typ: dgram, bind: "[::ffff:127.0.0.1]:0"}, ""},
 	{"UDP, connected", socketSpec{family: v4, typ: dgram, bind: "127.0.0.1:0", connect: "127.0.0.1:9"}, ""},
 	{"UDP, connected, not bound before", socketSpec{family: v4, typ: dgram, connect: "127.0.0.1:9"}, ""},
 	{"mapped UDP, connected", socketSpec{family: v6, typ: dgram, connect: "[::ffff:127.0.0.1]:9"}, ""},
-	{"UDP, not bound", socketSpec{family: v4, typ: dgram}, "not bound"},
-	{"wildcard UDP", socketSpec{family: v4, typ: dgram, bind: "0.0.0.0:0"}, "every interface"},
-	{"IPv6 wildcard UDP", socketSpec{family: v6, typ: dgram, bind: "[::]:0"}, "every interface"},
-	{"UDP with TRANSPARENT", socketSpec{family: v4, typ: dgram, options: options(transparent4), bind: "127.0.0.1:0"}, "TRANSPARENT"},
-	{"UDP for multicast", socketSpec{family: v4, typ: dgram, bind: "224.0.0.251:0"}, "224.0.0.251"},
-	{"UDP, connected over the wire", socketSpec{family: v4, typ: dgram, connect: "10.0.0.2:9"}, "10.0.0.1"},
-	{"UDP on loopback, connected over the wire", socketSpec{family: v4, typ: dgram, bind: "127.0.0.1:0", connect: "10.0.0.2:9"}, "connected to 10.0.0.2:9"},
+	{"UDP, not bound", socketSpec{family: v4, typ: dgram}, notBound},
+	{"wildcard UDP", socketSpec{family: v4, typ: dgram, bind: "0.0.0.0:0"}, everyInterface},
+	{"IPv6 wildcard UDP", socketSpec{family: v6, typ: dgram, bind: "[::]:0"}, everyInterface},
+	{"UDP with TRANSPARENT", socketSpec{family: v4, typ: dgram, options: options(transparent4), bind: "127.0.0.1:0"}, isTransparent},
+	{"UDP for multicast", socketSpec{family: v4, typ: dgram, bind: "224.0.0.251:0"}, "the socket is bound to 224.0.0.251"},
+	{"UDP, connected over the wire", socketSpec{family: v4, typ: dgram, connect: "10.0.0.2:9"}, "the socket is bound to 10.0.0.1"},
+	{"UDP on loopback, connected over the wire", socketSpec{family: v4, typ: dgram, bind: "127.0.0.1:0", connect: "10.0.0.2:9"}, "the socket is connected to 10.0.0.2:9"},
 	{"raw", socketSpec{family: v4, typ: unix.SOCK_RAW, proto: unix.IPPROTO_ICMP, bind: "127.0.0.1:0"}, ""},
-	{"raw wildcard", socketSpec{family: v4, typ: unix.SOCK_RAW, proto: unix.IPPROTO_ICMP}, "every interface"},
+	{"raw wildcard", socketSpec{family: v4, typ: unix.SOCK_RAW, proto: unix.IPPROTO_ICMP}, everyInterface},
 
-	{"unix", socketSpec{family: unix.AF_UNIX, typ: stream}, "not an internet socket"},
-	{"netlink", socketSpec{family: unix.AF_NETLINK, typ: unix.SOCK_RAW}, "not an internet socket"},
-	{"packet", socketSpec{family: unix.AF_PACKET, typ: unix.SOCK_RAW}, "not an internet socket"},
-	{"kernel crypto", socketSpec{family: unix.AF_ALG, typ: unix.SOCK_SEQPACKET}, "not an internet socket"},
-	{"XDP", socketSpec{family: unix.AF_XDP, typ: unix.SOCK_RAW}, "not an internet socket"},
+	{"unix", socketSpec{family: unix.AF_UNIX, typ: stream}, notInternet},
+	{"netlink", socketSpec{family: unix.AF_NETLINK, typ: unix.SOCK_RAW}, notInternet},
+	{"packet", socketSpec{family: unix.AF_PACKET, typ: unix.SOCK_RAW}, notInternet},
+	{"kernel crypto", socketSpec{family: unix.AF_ALG, typ: unix.SOCK_SEQPACKET}, notInternet},
+	{"XDP", socketSpec{family: unix.AF_XDP, typ: unix.SOCK_RAW}, notInternet},
 }
 
 // forSockets makes the stage that socketTable is for.
@@ -216,9 +225,15 @@ func TestVerifySockets(t *testing.T) {
 					continue
 				}
 				require.ErrorIs(t, err, loopback.ErrNotLoopback, where)
-				assert.ErrorContains(t, err, tt.why)
 				op, ok := err.(*net.OpError)
 				require.True(t, ok, "%T", err)
+				assert.Equal(t, "verify", op.Op)
+				text := op.Err.Error()
+				if tt.spec.device == "wire" { // it is named by its number
+					text = regexp.MustCompile(`the socket is bound to interface \d+`).ReplaceAllString(text, "")
+				}
+				assert.Equal(t, "loopback: not a loopback address: "+tt.why, text)
+				assert.Equal(t, op.Addr == nil, op.Net == "socket")
 				if op.Addr != nil {
 					assert.Equal(t, map[int]string{stream: "tcp", dgram: "udp", unix.SOCK_RAW: "ip"}[tt.spec.typ], op.Net)
 					assert.True(t, strings.HasPrefix(op.Addr.Network(), op.Net))
