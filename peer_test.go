@@ -39,10 +39,16 @@ func TestPeerUIDIsUnsupportedOfOtherThingsThanStreams(t *testing.T) {
 	pipe, other := net.Pipe()
 	defer pipe.Close()
 	defer other.Close()
-	for name, c := range map[string]net.Conn{"net.Pipe": pipe, "wrapped": wrapped{pipe}, "endless": endless{pipe},
-		"without a socket": socketless{pipe, idle{}}} {
-		uid, err := loopback.PeerUID(c)
-		assert.ErrorIs(t, err, errors.ErrUnsupported, name)
+	for _, tt := range []struct {
+		c    net.Conn
+		what string
+	}{
+		{pipe, ": a *net.pipe is no socket"}, {wrapped{pipe}, ": a *net.pipe is no socket"}, {endless{pipe}, ": a loopback_test.endless is no socket"},
+		{socketless{pipe, idle{}}, ""},
+	} {
+		uid, err := loopback.PeerUID(tt.c)
+		assert.ErrorIs(t, err, errors.ErrUnsupported)
+		assert.EqualError(t, err, "loopback: user of the peer: unsupported operation"+tt.what)
 		assert.Zero(t, uid)
 	}
 	if udp, err := net.Dial("udp", "127.0.0.1:9"); err == nil {
@@ -53,12 +59,20 @@ func TestPeerUIDIsUnsupportedOfOtherThingsThanStreams(t *testing.T) {
 }
 
 func TestPeerUIDNamesBadInput(t *testing.T) {
-	for name, c := range map[string]net.Conn{"nil": nil, "wrapped nil": wrapped{}, "nil TCPConn": (*net.TCPConn)(nil), "zero TCPConn": &net.TCPConn{},
-		"nil UDPConn": (*net.UDPConn)(nil), "nil IPConn": (*net.IPConn)(nil), "zero UnixConn": &net.UnixConn{},
-		"nil tls.Conn": (*tls.Conn)(nil), "nil RawConn": socketless{}} {
-		uid, err := loopback.PeerUID(c)
-		assert.ErrorContains(t, err, "loopback: user of the peer: ", name)
-		assert.Zero(t, uid, name)
+	const panics = " panics: runtime error: invalid memory address or nil pointer dereference"
+	for _, tt := range []struct {
+		c    net.Conn
+		want string
+	}{
+		{nil, "there is no connection"}, {wrapped{}, "there is no connection"},
+		{(*net.TCPConn)(nil), "there is no connection"}, {(*net.UnixConn)(nil), "there is no connection"},
+		{(*net.UDPConn)(nil), "there is no connection"}, {(*net.IPConn)(nil), "there is no connection"},
+		{&net.TCPConn{}, syscall.EINVAL.Error()}, {&net.UnixConn{}, syscall.EINVAL.Error()},
+		{(*tls.Conn)(nil), "a method of *tls.Conn" + panics}, {socketless{}, "a method of loopback_test.socketless" + panics},
+	} {
+		uid, err := loopback.PeerUID(tt.c)
+		assert.EqualError(t, err, "loopback: user of the peer: "+tt.want, "%#v", tt.c)
+		assert.Zero(t, uid, "%#v", tt.c)
 	}
 }
 
