@@ -116,14 +116,17 @@ func TestTestForbidNoticesThatItsServersAreGone(t *testing.T) {
 	assert.Regexp(t, `^loopbacktest: TestForbid: not all was dialled: dial tcp 127\.0\.0\.1:\d+: connect: connection refused$`, err.Error())
 }
 
-// A fatal is a testing.TB that ends with a text in place of the test.
+// A fatal is a testing.TB that ends with a text in place of the test. It counts
+// the calls of Helper.
 type fatal struct {
 	testing.TB
-	text string
+	text    string
+	helpers int
+	cleanup func()
 }
 
-func (f *fatal) Helper()        {}
-func (f *fatal) Cleanup(func()) {}
+func (f *fatal) Helper()                { f.helpers++ }
+func (f *fatal) Cleanup(cleanup func()) { f.cleanup = cleanup }
 func (f *fatal) Fatalf(format string, args ...any) {
 	f.text = "fatal: " + fmt.Sprintf(format, args...)
 	panic(f)
@@ -152,6 +155,21 @@ func TestOnAMachineWithoutLoopbackAddresses(t *testing.T) {
 		f := &fatal{TB: t}
 		assert.PanicsWithValue(t, f, func() { use(f) })
 		assert.Equal(t, want, f.text)
+		assert.Equal(t, 1, f.helpers)
+		assert.Nil(t, f.cleanup)
+	}
+}
+
+// A failure is shown at the line of the test that called.
+func TestHelpersAreMarked(t *testing.T) {
+	requireNothingLeft(t)
+	for _, use := range []func(t testing.TB){
+		func(t testing.TB) { loopbacktest.Listen(t) }, func(t testing.TB) { loopbacktest.ListenPacket(t) }, func(t testing.TB) { loopbacktest.Addr(t) },
+	} {
+		f := &fatal{TB: t}
+		use(f)
+		assert.Equal(t, 2, f.helpers)
+		f.cleanup()
 	}
 }
 
@@ -162,9 +180,10 @@ func TestTestListenerNamesTheAddresses(t *testing.T) {
 		return
 	}
 	netnstest.Run(t, "ip", "link", "set", "lo", "up")
-	addAddrs(t, "192.0.2.1/32", "2001:db8::1/128", "fe80::1/64")
 	requireNothingLeft(t)
-	var got []string
+	hidden := wrapped{Listener: listenOn(t, "tcp", ":0")}
+	got := append([]string{"every interface, hidden, where there is no other address:"}, withoutNumbers(loopbacktest.TestListener(hidden))...)
+	addAddrs(t, "192.0.2.1/32", "2001:db8::1/128", "fe80::1/64")
 	for _, tt := range listenerFaults() {
 		if !strings.HasPrefix(tt.name, "every interface") {
 			continue
@@ -183,4 +202,18 @@ func TestTestListenerNamesTheAddresses(t *testing.T) {
 	slices.Sort(said)
 	got = append(append(got, "others with the port:"), said...)
 	assertAsked(t, "wildcard_failures.txt", got, none)
+
+	// A port of another program is not the listener's.
+	netnstest.NeedNFT(t)
+	ln = loopbacktest.Listen(t)
+	other := listenOn(t, "tcp", "192.0.2.1:0")
+	udp, err := net.ListenPacket("udp4", fmt.Sprint("192.0.2.1:", ln.Port()))
+	require.NoError(t, err)
+	defer udp.Close()
+	netnstest.Run(t, "nft", fmt.Sprintf("table ip nat { chain out { type nat hook output priority -100; ip daddr 192.0.2.1 tcp dport %d dnat to 192.0.2.1:%d; }; }",
+		ln.Port(), other.Addr().(*net.TCPAddr).Port))
+	c, err := net.Dial("tcp", fmt.Sprint("192.0.2.1:", ln.Port()))
+	require.NoError(t, err)
+	c.Close()
+	assert.NoError(t, loopbacktest.TestListener(ln))
 }

@@ -531,6 +531,32 @@ type raw struct{ net.Listener }
 func (raw) SyscallConn() (syscall.RawConn, error) { panic("no socket") }
 func (raw) File() (*os.File, error)               { panic("no file") }
 
+// A filed listener has files of sockets that it does not accept from, of which
+// the second is bound to every interface.
+type filed struct {
+	net.Listener
+	t *testing.T
+}
+
+func (f filed) Files() (files []*os.File, err error) {
+	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0"} {
+		file, err := listenOn(f.t, "tcp4", address).(*net.TCPListener).File()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// A oneFile listener has the method File.
+type oneFile struct {
+	net.Listener
+	file func() (*os.File, error)
+}
+
+func (f oneFile) File() (*os.File, error) { return f.file() }
+
 func listenOn(t *testing.T, network, address string) net.Listener {
 	t.Helper()
 	ln, err := net.Listen(network, address)
@@ -646,6 +672,14 @@ func listenerFaults() []faulty[func(t *testing.T) net.Listener] {
 		}, "Addr: got a panic (broken)"},
 		{"a panic in SyscallConn", func(t *testing.T) net.Listener { return raw{Listener: loopbacktest.Listen(t)} }, "the socket of the listener: got a panic"},
 		{"a panic in File", func(t *testing.T) net.Listener { return raw{Listener: loopbacktest.Listen(t)} }, "the files of the listener: got a panic"},
+		{"one of its files is bound to every interface", func(t *testing.T) net.Listener {
+			return filed{Listener: loopbacktest.Listen(t), t: t}
+		}, "a socket of the listener: got verify tcp"},
+		{"its file is bound to every interface", func(t *testing.T) net.Listener {
+			return oneFile{Listener: loopbacktest.Listen(t), file: func() (*os.File, error) {
+				return listenOn(t, "tcp4", "0.0.0.0:0").(*net.TCPListener).File()
+			}}
+		}, "a socket of the listener: got verify tcp"},
 		{"drops IPv6 clients", func(t *testing.T) net.Listener {
 			ln := loopbacktest.Listen(t)
 			return wrapped{Listener: ln, accept: func() (net.Conn, error) {
