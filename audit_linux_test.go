@@ -76,7 +76,7 @@ func TestSocketsOfEveryKind(t *testing.T) {
 				assert.False(t, got.Addr.IsValid())
 			}
 			network := map[int]string{stream: "tcp", dgram: "udp", unix.SOCK_RAW: "ip"}[tt.spec.typ]
-			if tt.why == "not an internet socket" {
+			if tt.why == notInternet {
 				network = map[int]string{unix.AF_PACKET: "packet", unix.AF_XDP: "xdp"}[tt.spec.family]
 			}
 			assert.Equal(t, network, got.Network)
