@@ -353,6 +353,11 @@ func TestListenWithoutFreePorts(t *testing.T) {
 				}
 			}
 			require.ErrorIs(t, err, unix.EADDRINUSE)
+			tries := 0
+			_, err = listen(&loopback.ListenConfig{Ingress: loopback.IngressAny, Control: func(string, string, syscall.RawConn) error { tries++; return nil }},
+				t.Context(), "", net.JoinHostPort(addr, "0"))
+			require.ErrorIs(t, err, unix.EADDRINUSE)
+			assert.Equal(t, 1, tries, "of one address the kernel has looked at each port")
 			for _, ingress := range []loopback.Ingress{loopback.IngressAuto, loopback.IngressCheck} {
 				lc := &loopback.ListenConfig{Ingress: ingress}
 				_, err = listen(lc, t.Context(), "", net.JoinHostPort(addr, "0"))

@@ -135,6 +135,9 @@ func wantNotWeaker(t *testing.T, f faulttest.Fault, want, got []loopback.Binding
 	}
 	for i, b := range got {
 		assert.True(t, b.Bound(), "%v: %v", f, b)
+		if slices.Contains(shortages, f.Errno) {
+			assert.Equal(t, want[i].Err == nil, b.Err == nil, "%v: a shortage is not a reason: %v", f, b)
+		}
 		switch {
 		case b.Ingress == want[i].Ingress:
 		case slices.Contains(shortages, f.Errno):

@@ -103,9 +103,6 @@ func acquire(ctx context.Context, n int, prove func(context.Context, netip.Addr)
 	}()
 	var misses missed
 	for addr := range candidates() {
-		if err := ctx.Err(); err != nil {
-			return fail(err)
-		}
 		guard, err := sockctl.Hold(netip.AddrPortFrom(addr, GuardPort))
 		if err == nil {
 			if err = prove(ctx, addr); err != nil {

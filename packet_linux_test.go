@@ -124,6 +124,31 @@ func TestPacketRefused(t *testing.T) {
 	}
 }
 
+// Where a datagram may go to that is not for a loopback address: to this machine
+// itself, unless the mode says nothing of the interface that it came in by.
+func TestPacketWriteToOwnAddresses(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "ip", "addr", "add", "192.0.2.1/32", "dev", "lo")
+	netnstest.Run(t, "ip", "addr", "add", "2001:db8::1/128", "dev", "lo")
+	for _, ingress := range []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
+		c := packetConn(t, &loopback.ListenConfig{Ingress: ingress}, ":0")
+		for text, own := range map[string]bool{"192.0.2.1": true, "2001:db8::1": true, "::ffff:192.0.2.1": true, "192.0.2.2": false, "2001:db8::2": false, "0.0.0.0": false, "::": false} {
+			to := netip.AddrPortFrom(netip.MustParseAddr(text), c.Port())
+			n, err := c.WriteToUDPAddrPort([]byte("x"), to)
+			if own && ingress != loopback.IngressRemote {
+				assert.NoError(t, err, "%v: %s", ingress, text)
+				assert.Equal(t, 1, n, "%v: %s", ingress, text)
+				continue
+			}
+			assert.ErrorIs(t, err, loopback.ErrNotLoopback, "%v: %s", ingress, text)
+			assert.Zero(t, n)
+		}
+	}
+}
+
 // transparent lets a socket have an address that this machine does not have.
 func transparent(network, _ string, c syscall.RawConn) (err error) {
 	o := transparent4

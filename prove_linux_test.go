@@ -202,6 +202,12 @@ func TestProofKeepsReasons(t *testing.T) {
 	require.NoError(t, err)
 	defer pc.Close()
 
+	for name, listen := range listenFuncs {
+		network := map[string]string{"tcp": "tcp4", "udp": "udp4"}[name]
+		_, err := listen(&loopback.ListenConfig{Ingress: loopback.IngressDevice}, t.Context(), "4", "127.0.0.1:0")
+		assert.EqualError(t, err, "listen "+network+" 127.0.0.1:0: unsupported operation: ingress device: listen "+network+" 127.0.0.1:0: setsockopt SO_BINDTODEVICE: operation not permitted", name)
+	}
+
 	b := ln.Bindings()[0]
 	assert.Equal(t, loopback.IngressCheck, b.Ingress)
 	const unproved = "; not proved, nothing gets through: loopback: the loopback interface is down"

@@ -100,8 +100,8 @@ func otherAddrs() (addrs []netip.Addr) {
 				continue
 			}
 			addr := p.Addr()
-			if addr.Is6() && addr.IsLinkLocalUnicast() {
-				addr = addr.WithZone(i.Name)
+			if addr.IsLinkLocalUnicast() {
+				addr = addr.WithZone(i.Name) // an IPv4 address has none
 			}
 			addrs = append(addrs, addr)
 		}

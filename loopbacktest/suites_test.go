@@ -607,6 +607,9 @@ func listenerFaults() []faulty[func(t *testing.T) net.Listener] {
 		{"no address", func(t *testing.T) net.Listener {
 			return wrapped{Listener: loopbacktest.Listen(t), addr: func() net.Addr { return nil }}
 		}, "want a TCP address"},
+		{"an address of UDP", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), addr: func() net.Addr { return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }}
+		}, "want a TCP address"},
 		{"accepts with an error", func(t *testing.T) net.Listener {
 			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { return nil, broken }}
 		}, "got broken, want a connection"},
@@ -760,8 +763,10 @@ func (h *held) Accept() (net.Conn, error) {
 type heldUntil struct{ *held }
 
 func (h heldUntil) SetDeadline(t time.Time) error {
-	if h.deadlines = append(h.deadlines, t); h.err != nil {
+	if h.deadlines = append(h.deadlines, t); errors.Is(h.err, net.ErrClosed) {
 		return h.err
+	} else if h.err != nil {
+		panic(h.err)
 	}
 	return h.Listener.(*loopback.Listener).SetDeadline(t)
 }
@@ -774,7 +779,7 @@ func TestTestListenerEndsItsAccept(t *testing.T) {
 	}
 	requireNothingLeft(t)
 	var all sync.WaitGroup
-	for _, how := range []string{"by a deadline", "by a connection", "by a connection, as it takes no deadline"} {
+	for _, how := range []string{"by a deadline", "by a connection", "by a connection, as it takes no deadline", "by a connection, as SetDeadline panics"} {
 		all.Go(func() {
 			ln := loopbacktest.Listen(t)
 			defer ln.Close()
@@ -787,6 +792,9 @@ func TestTestListenerEndsItsAccept(t *testing.T) {
 				err = loopbacktest.TestListener(heldUntil{h})
 			default:
 				h.err = net.ErrClosed
+				if strings.HasSuffix(how, "panics") {
+					h.err = errors.New("no deadline")
+				}
 				err = loopbacktest.TestListener(heldUntil{h})
 			}
 			assert.ErrorContains(t, err, "got no connection from Accept within 5s, want a connection", how)
