@@ -155,7 +155,7 @@ func Run(t *testing.T, name string, args ...string) string {
 func output(name string, args []string) ([]byte, error) {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	at := slices.Index(args, "addr") + 2
-	if err != nil || name != "ip" || at < 2 || args[at-1] != "add" && args[at-1] != "replace" {
+	if err != nil || name != "ip" || at < 2 || at >= len(args) || args[at-1] != "add" && args[at-1] != "replace" {
 		return out, err
 	}
 	addr, _, _ := strings.Cut(args[at], "/")
