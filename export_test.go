@@ -9,6 +9,7 @@ import (
 
 	"example.com/loopback/internal/hostsfile"
 	"example.com/loopback/internal/netif"
+	"example.com/loopback/internal/socktab"
 )
 
 // What tests of package loopback_test reach inside for.
@@ -94,11 +95,14 @@ type Facts struct {
 	Hosts, Nsswitch          string // the contents of the two files
 	HostsErr                 error
 	Libc                     hostsfile.Reader
-	Found                    []netip.Addr // by the resolver
-	Err                      error        // of the resolver
+	TooBig                   bool
+	Found, Found4, Found6    []netip.Addr // by the resolver, for both families and for each
+	Err, Err4, Err6          error        // of the resolver
 	Server, Answerer         string
 	Has                      []netip.Addr
 	Down                     string
+	Nonlocal                 bool                 // what is not in Has can be bound
+	Connect                  map[netip.Addr]error // what comes of connecting to addresses that are in Has
 	IPv6Off, Stub, Exhausted bool
 	Isolated                 map[netip.Addr]bool
 }
@@ -107,18 +111,24 @@ type Facts struct {
 func Judge(name string, given Facts) *Resolution {
 	_, err := netip.ParseAddr(name)
 	f := &facts{
-		literal:  err == nil,
-		hosts:    hostsfile.Parse("/etc/hosts", strings.NewReader(given.Hosts), name),
-		libc:     given.Libc,
-		sources:  hostsfile.ParseSources(strings.NewReader(given.Nsswitch)),
-		lookups:  lookups{all: lookup{addrs: given.Found, err: given.Err}, server: given.Server, answerer: given.Answerer},
+		literal: err == nil,
+		hosts:   hostsfile.Parse("/etc/hosts", strings.NewReader(given.Hosts), name),
+		libc:    given.Libc,
+		sources: hostsfile.ParseSources(strings.NewReader(given.Nsswitch)),
+		lookups: lookups{
+			all:      lookup{addrs: given.Found, err: given.Err},
+			v4:       lookup{addrs: given.Found4, err: given.Err4},
+			v6:       lookup{addrs: given.Found6, err: given.Err6},
+			server:   given.Server,
+			answerer: given.Answerer,
+		},
 		ipv6Off:  given.IPv6Off,
 		down:     given.Down,
 		stub:     given.Stub,
 		absent:   map[netip.Addr]string{},
 		isolated: given.Isolated,
 	}
-	f.hosts.Err = given.HostsErr
+	f.hosts.Err, f.hosts.TooBig = given.HostsErr, given.TooBig
 	if given.Exhausted {
 		f.process = fixProcess(syscall.EMFILE)
 	}
@@ -126,6 +136,10 @@ func Judge(name string, given Facts) *Resolution {
 		f.machine.set(addr, given.Down == "")
 	}
 	res := &Resolution{Name: name, Answers: f.answers(), Findings: []Finding{}}
+	if given.Err == nil && len(given.Found) > 0 {
+		res.Dial = dialOrder(given.Found, false)
+		res.Listen = listenAddr(res.Dial, name)
+	}
 	for i := range res.Answers {
 		a := &res.Answers[i]
 		switch has := f.machine.v4 && a.Addr.Is4() || f.machine.v6 && a.Addr.Is6(); {
@@ -135,15 +149,45 @@ func Judge(name string, given Facts) *Resolution {
 			f.absent[a.Addr] = f.process
 		case given.Down != "":
 			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true, Err: syscall.ENETUNREACH}
+		case !has && given.Nonlocal:
+			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true, Err: syscall.EADDRNOTAVAIL}
+			f.absent[a.Addr] = "add " + a.Addr.String()
 		case !has:
 			a.Bind = Outcome{Tried: true, Err: syscall.EADDRNOTAVAIL}
 			f.absent[a.Addr] = "add " + a.Addr.String()
 		default:
-			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true}
+			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true, Err: given.Connect[a.Addr]}
 		}
 	}
 	res.judge(f)
 	return res
+}
+
+// PortFacts are what a PortReport is judged by.
+type PortFacts struct {
+	Port               uint16
+	Connect6, Connect4 error // what came of connecting to ::1 and to 127.0.0.1
+	Source6, Source4   string
+	NoIPv6, NoIPv4     bool
+	Down               string
+	Elsewhere          *hostsfile.Entry
+	Sockets            []socktab.Socket
+}
+
+// JudgePort returns the PortReport that follows from the facts.
+func JudgePort(given PortFacts) *PortReport {
+	r := &PortReport{
+		Port: given.Port,
+		Attempts: []Attempt{
+			{Addr: netip.AddrPortFrom(IPv6(), given.Port), Source: given.Source6, Connect: Outcome{Tried: true, Err: given.Connect6}},
+			{Addr: netip.AddrPortFrom(IPv4(), given.Port), Source: given.Source4, Connect: Outcome{Tried: true, Err: given.Connect4}},
+		},
+		Findings: []Finding{},
+	}
+	f := portFacts{absent: [2]bool{given.NoIPv6, given.NoIPv4}, down: given.Down, elsewhere: given.Elsewhere, sockets: given.Sockets}
+	r.addSockets(&f)
+	r.judge(f)
+	return r
 }
 
 // Conclude derives the findings of a report that a test made up, on a machine

@@ -3,12 +3,15 @@ package loopback_test
 import (
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -34,6 +37,35 @@ func requireReadBack[T interface{ String() string }](t *testing.T, v T) {
 	require.JSONEq(t, string(data), string(again))
 	require.Equal(t, string(data), string(again))
 	assert.Equal(t, v.String(), (*back).String())
+}
+
+var update = flag.Bool("update", false, "write the golden files under testdata")
+
+// requireGolden compares text with a file under testdata. The texts there are
+// those of Linux, whose commands and errors they have.
+func requireGolden(t *testing.T, name, text string) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("the texts are those of Linux")
+	}
+	path := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), text, "go test -update writes it anew")
+}
+
+// whole returns all that a report has to say.
+func whole(title string, verdict loopback.Verdict, findings []loopback.Finding, text string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "== %s\n%s\n", title, verdict)
+	for _, f := range findings {
+		fmt.Fprintf(&b, "%v\n\t%s\n", f, f.Fix)
+	}
+	fmt.Fprintf(&b, "--\n%s\n", text)
+	return b.String()
 }
 
 // patience bounds the wait for what happens at once if the code is right.

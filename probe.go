@@ -105,14 +105,9 @@ func Probe(ctx context.Context, port uint16) (*PortReport, error) {
 		}
 	}
 	if f.sockets, err = socktab.OnPort(port); err == nil {
-		r.addSockets(f.sockets)
+		r.Sockets = []PortSocket{}
 	}
-	for i := range r.Attempts {
-		if a := &r.Attempts[i]; a.Connect.OK() {
-			f.listeners[i] = listenerOf(f.sockets, a.Addr)
-			a.UID, a.Process = ownerOf(f.listeners[i])
-		}
-	}
+	r.addSockets(&f)
 	r.judge(f)
 	return r, nil
 }
@@ -143,12 +138,17 @@ func connect(ctx context.Context, addr netip.AddrPort) error {
 	return nil
 }
 
-// addSockets fills in Sockets, which is then not nil.
-func (r *PortReport) addSockets(sockets []socktab.Socket) {
-	r.Sockets = []PortSocket{}
-	for _, s := range sockets {
+// addSockets adds the sockets, and says of the open attempts who owns theirs.
+func (r *PortReport) addSockets(f *portFacts) {
+	for _, s := range f.sockets {
 		uid, process := ownerOf(&s)
 		r.Sockets = append(r.Sockets, PortSocket{Network: s.Network, Addr: s.Local, UID: uid, Process: process})
+	}
+	for i := range r.Attempts {
+		if a := &r.Attempts[i]; a.Connect.OK() {
+			f.listeners[i] = listenerOf(f.sockets, a.Addr)
+			a.UID, a.Process = ownerOf(f.listeners[i])
+		}
 	}
 }
 

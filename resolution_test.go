@@ -1,6 +1,7 @@
 package loopback_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -49,13 +50,16 @@ func TestResolutionIsJudgedByFacts(t *testing.T) {
 	long := "127.0.0.9 x #" + strings.Repeat("y", 64<<10) + "\n"
 	timeout := &net.DNSError{Err: "i/o timeout", Name: "localhost", IsTimeout: true}
 	type facts = loopback.Facts
+	four, six := loopback.IPv4(), loopback.IPv6()
+	notFound := &net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true}
+	var texts strings.Builder
 	for _, tt := range []struct {
 		title   string
 		name    string // default localhost
 		facts   facts
 		found   string
-		has     string // default both
-		verdict loopback.Verdict
+		has     string           // default both
+		verdict loopback.Verdict // default: the golden file has all
 		want    []string
 	}{
 		{title: "both families", facts: facts{Hosts: both}, found: "::1 127.0.0.1", verdict: "OK"},
@@ -146,6 +150,70 @@ func TestResolutionIsJudgedByFacts(t *testing.T) {
 		{title: "an old spelling", name: "127.1", found: "127.0.0.1", verdict: "OK"},
 		{title: "what is no address", name: "127.0.0.1.0", facts: facts{Nsswitch: files}, verdict: "MISSING",
 			want: []string{"warn MISSING resolver: put `127.0.0.1 127.0.0.1.0` and `::1 127.0.0.1.0` into /etc/hosts, if it is to be loopback"}},
+
+		{title: "both families, ::1 first", facts: facts{Hosts: "::1 localhost\n" + one}, found: "127.0.0.1 ::1"},
+		{title: "a literal that is loopback", name: "::1", found: "::1"},
+		{title: "a literal, unspecified", name: "::", found: "::"},
+		{title: "a literal, unspecified, IPv4", name: "0.0.0.0", found: "0.0.0.0"},
+		{title: "a literal that is broadcast", name: "127.255.255.255", found: "127.255.255.255", facts: facts{Connect: map[netip.Addr]error{netip.MustParseAddr("127.255.255.255"): syscall.ENETUNREACH}}},
+		{title: "a line with the broadcast address", facts: facts{Hosts: both + "127.255.255.255 localhost\n", Connect: map[netip.Addr]error{netip.MustParseAddr("127.255.255.255"): syscall.EACCES}}, found: "::1 127.255.255.255"},
+		{title: "a link-local literal", name: "fe80::1%lo0", found: "fe80::1%lo0", facts: facts{Isolated: map[netip.Addr]bool{netip.MustParseAddr("fe80::1%lo0"): true}}},
+		{title: "a link-local address that leads nowhere, alone", facts: facts{Hosts: "fe80::1%lo0 localhost\n", Isolated: map[netip.Addr]bool{netip.MustParseAddr("fe80::1%lo0"): true}}, found: "fe80::1%lo0"},
+		{title: "two addresses elsewhere, and one of them first", facts: facts{Hosts: both + "192.0.2.9 localhost\n2001:db8::9 localhost\n"}, found: "192.0.2.9 ::1 2001:db8::9 127.0.0.1"},
+		{title: "an address elsewhere, and Listen takes loopback", facts: facts{Hosts: both + "2001:db8::9 localhost\n"}, found: "2001:db8::9 127.0.0.1 ::1"},
+		{title: "IPv6 elsewhere, alone", facts: facts{Hosts: "2001:db8::9 localhost\n"}, found: "2001:db8::9"},
+		{title: "one family, and the other isolated", facts: facts{Hosts: one + "fe80::1%lo0 localhost\n", Isolated: map[netip.Addr]bool{netip.MustParseAddr("fe80::1%lo0"): true}}, found: "127.0.0.1 fe80::1%lo0"},
+		{title: "loopback in one family, elsewhere in the other", facts: facts{Hosts: one + "2001:db8::9 localhost\n"}, found: "127.0.0.1 2001:db8::9"},
+		{title: "a name of one family that has the other", name: "localhost6", facts: facts{Hosts: "127.0.0.1 localhost6\n"}, found: "127.0.0.1"},
+		{title: "a name of one family, IPv4", name: "localhost4.localdomain", facts: facts{Hosts: "127.0.0.1 localhost4.localdomain\n"}, found: "127.0.0.1"},
+		{title: "a name of one family, IPv6", name: "localhost6.localdomain6", facts: facts{Hosts: "::1 localhost6.localdomain6\n"}, found: "::1"},
+		{title: "a name of IPv4 is missing", name: "localhost4", facts: facts{Nsswitch: files}},
+		{title: "ip6-localhost has both", name: "ip6-localhost", facts: facts{Hosts: "::1 ip6-localhost\n127.0.0.1 ip6-localhost\n"}, found: "::1 127.0.0.1"},
+		{title: "an old spelling on a machine without IPv4", name: "127.1", found: "127.0.0.1", has: "::1"},
+		{title: "IPv6 alone", facts: facts{Hosts: "::1 localhost\n"}, found: "::1"},
+		{title: "IPv6 alone, and a problem with the other line", facts: facts{Hosts: "::1 localhost\n127.0.0.1/8 localhost\n"}, found: "::1"},
+		{title: "no IPv4", facts: facts{Hosts: both}, found: "::1 127.0.0.1", has: "::1"},
+		{title: "no IPv4, and no other", facts: facts{Hosts: one}, found: "127.0.0.1", has: "::1"},
+		{title: "neither family", facts: facts{Hosts: both}, found: "::1 127.0.0.1", has: "-"},
+		{title: "no IPv6, of two lines", facts: facts{Hosts: both + "127.0.0.2 localhost\n"}, found: "::1 127.0.0.1 127.0.0.2", has: "::1"},
+		{title: "no IPv6, and it can be bound", facts: facts{Hosts: both, Nonlocal: true}, found: "::1 127.0.0.1", has: "127.0.0.1"},
+		{title: "no IPv4, and it can be bound", facts: facts{Hosts: both, Nonlocal: true}, found: "::1 127.0.0.1", has: "::1"},
+		{title: "no IPv6, and it is from the resolver", name: "app.localhost", facts: facts{Nsswitch: fedora}, found: "::1 127.0.0.1", has: "127.0.0.1"},
+		{title: "a firewall", facts: facts{Hosts: both, Connect: map[netip.Addr]error{four: syscall.EPERM}}, found: "::1 127.0.0.1"},
+		{title: "a firewall for both", facts: facts{Hosts: both, Connect: map[netip.Addr]error{four: syscall.EPERM, six: context.DeadlineExceeded}}, found: "::1 127.0.0.1"},
+		{title: "no descriptor left to connect", facts: facts{Hosts: both, Connect: map[netip.Addr]error{six: syscall.ENFILE}}, found: "::1 127.0.0.1"},
+		{title: "a firewall for a line with another address", facts: facts{Hosts: both + "127.0.0.9 localhost\n", Connect: map[netip.Addr]error{netip.MustParseAddr("127.0.0.9"): syscall.EPERM}}, found: "127.0.0.9 ::1 127.0.0.1"},
+		{title: "lo is down", facts: facts{Hosts: both, Down: "lo"}, found: "::1 127.0.0.1"},
+		{title: "lo is down and one family", facts: facts{Hosts: one, Down: "lo0"}, found: "127.0.0.1"},
+		{title: "no descriptor left", facts: facts{Hosts: both, Exhausted: true}, found: "::1 127.0.0.1"},
+		{title: "a file that is too big", facts: facts{TooBig: true, Err: errors.New("/etc/hosts is bigger than 64 MiB")}},
+		{title: "a file that is too big, and IPv4 alone", facts: facts{TooBig: true, Hosts: one}, found: "127.0.0.1"},
+		{title: "the file cannot be read, and one family", facts: facts{HostsErr: fs.ErrPermission}, found: "127.0.0.1"},
+		{title: "the lookup failed, for another reason", facts: facts{Err: errors.New("broken")}},
+		{title: "the lookup failed, for now", facts: facts{Err: &net.DNSError{Err: "server misbehaving", Name: "localhost", IsTemporary: true}}},
+		{title: "the lookup failed, and those of the families did not", facts: facts{Err: timeout, Found4: parseAddrs("127.0.0.1"), Found6: parseAddrs("::1"), Hosts: both}},
+		{title: "the lookup of one family failed", facts: facts{Err4: timeout, Hosts: both}, found: "::1"},
+		{title: "the lookup of IPv6 failed", facts: facts{Err6: &net.DNSError{Err: "server misbehaving", Name: "localhost", IsTemporary: true}, Hosts: both}, found: "127.0.0.1"},
+		{title: "the lookup of one family failed for good", facts: facts{Err4: errors.New("broken"), Hosts: both}, found: "::1"},
+		{title: "not found, but by a lookup of a family", facts: facts{Err: notFound, Err6: notFound, Found4: parseAddrs("127.0.0.1"), Hosts: both}},
+		{title: "not found", facts: facts{Err: notFound, Err4: notFound, Err6: notFound, Hosts: "# nothing\n"}},
+		{title: "not found, and nsswitch.conf begins with another source", facts: facts{Nsswitch: "hosts: mymachines files dns\n"}},
+		{title: "not found, and nsswitch.conf has another source first", facts: facts{Hosts: both, Nsswitch: "hosts: mymachines files dns\n"}},
+		{title: "one of two, with glibc, and DNS first", facts: facts{Hosts: both, Libc: hostsfile.ByGlibc, Nsswitch: "hosts: dns files\n"}, found: "127.0.0.1"},
+		{title: "one of two, with musl", facts: facts{Hosts: both, Libc: hostsfile.ByMusl}, found: "127.0.0.1"},
+		{title: "from DNS, and the server is not known", facts: facts{Nsswitch: files}, found: "::1 127.0.0.1"},
+		{title: "from DNS, and it is elsewhere", facts: facts{Server: server, Answerer: server}, found: "192.0.2.7"},
+		{title: "from DNS, though the hosts file has it", facts: facts{Hosts: both, Server: server, Answerer: server}, found: "::1 127.0.0.1"},
+		{title: "a server was asked, and another answered", facts: facts{Server: "192.0.2.54:53", Answerer: server}, found: "::1 127.0.0.1"},
+		{title: "a server was asked, and the hosts file answered", facts: facts{Hosts: both, Server: server}, found: "::1 127.0.0.1"},
+		{title: "systemd-resolved was asked, and it is elsewhere", facts: facts{Nsswitch: files, Server: "127.0.0.53:53", Answerer: "127.0.0.53:53", Stub: true}, found: "192.0.2.7"},
+		{title: "systemd-resolved, by the C library", facts: facts{Nsswitch: "hosts: files resolve dns\n"}, found: "::1 127.0.0.1"},
+		{title: "a line of the C library, when a server was asked", facts: facts{Hosts: "127.1 localhost\n", Libc: hostsfile.ByMusl, Server: server, Answerer: server}, found: "127.0.0.1"},
+		{title: "two problems", facts: facts{Hosts: "127.0.0.1,localhost\n::1/128 localhost\n::1,localhost\n"}, found: ""},
+		{title: "a problem of the whole file that does not matter", facts: facts{Hosts: both + long}, found: "::1 127.0.0.1"},
+		{title: "a problem of the whole file, and a name that is missing", name: "db.internal", facts: facts{Hosts: long, Nsswitch: files}},
+		{title: "five lines that are lost", facts: facts{Hosts: both + strings.Repeat("127.0.0.1,localhost\n", 5)}, found: "::1 127.0.0.1"},
+		{title: "a foreign line behind a long one, taken out once", facts: facts{Hosts: "192.0.2.8 localhost\n" + long + "192.0.2.8 localhost\n::1 localhost\n"}, found: "192.0.2.8"},
 	} {
 		name := tt.name
 		if name == "" {
@@ -163,6 +231,11 @@ func TestResolutionIsJudgedByFacts(t *testing.T) {
 			tt.facts.Libc = hostsfile.ByGlibc
 		}
 		res := loopback.Judge(name, tt.facts)
+		texts.WriteString(whole(tt.title, res.Verdict, res.Findings, res.String()))
+		assert.True(t, strings.HasPrefix(res.String(), name+": "+string(res.Verdict)+"  "), res.String())
+		if tt.verdict == "" {
+			continue
+		}
 		assert.Equal(t, tt.verdict, res.Verdict, tt.title)
 		got := levels(res.Findings)
 		if tt.title == "unseen, and the hosts file has another" { // no line is to be mended
@@ -171,8 +244,8 @@ func TestResolutionIsJudgedByFacts(t *testing.T) {
 			}
 		}
 		assert.Equal(t, append([]string{}, tt.want...), got, tt.title)
-		assert.True(t, strings.HasPrefix(res.String(), name+": "+string(tt.verdict)+"  "), res.String())
 	}
+	requireGolden(t, "resolutions.golden", texts.String())
 }
 
 // multiOn is the advice about host.conf, which the GNU C library has on Linux.
