@@ -51,6 +51,7 @@ func TestReportFindings(t *testing.T) {
 	yes, no := true, false
 	failed := func(err error) loopback.Outcome { return loopback.Outcome{Tried: true, Err: err} }
 	noAddr := loopback.RangeSample{Bind: failed(syscall.EADDRNOTAVAIL)}
+	var texts strings.Builder
 	for _, tt := range []struct {
 		name    string
 		change  func(r *loopback.Report)
@@ -139,6 +140,7 @@ func TestReportFindings(t *testing.T) {
 			assert.Equal(t, tt.verdict, r.Verdict)
 			assert.NotNil(t, r.Findings, "none is [] in JSON, not null")
 			page := r.String()
+			texts.WriteString(whole(tt.name, r.Verdict, r.Findings, page))
 			assert.True(t, strings.HasPrefix(page, "loopback: "+string(tt.verdict)+"  "), page)
 			for _, f := range r.Findings {
 				assert.Contains(t, page, f.Fix+"\n", "a command to copy is in one line")
@@ -151,6 +153,236 @@ func TestReportFindings(t *testing.T) {
 			}
 		})
 	}
+	requireGolden(t, "reports.golden", texts.String())
+}
+
+// What a report says, whole, in the states that its parts can be in.
+func TestReportIsJudgedByFacts(t *testing.T) {
+	yes, no := true, false
+	ok := loopback.Outcome{Tried: true}
+	failed := func(err error) loopback.Outcome { return loopback.Outcome{Tried: true, Err: err} }
+	addr, port := netip.MustParseAddr, netip.MustParseAddrPort
+	four, six := loopback.IPv4(), loopback.IPv6()
+	hung := failed(context.DeadlineExceeded)
+	noFamily := func(addr netip.Addr, err error) loopback.FamilyReport {
+		return loopback.FamilyReport{Addr: addr, Bind: failed(err)}
+	}
+	// wire is an interface whose route_localnet is on at these places.
+	wire := func(name string, in bool, params ...string) loopback.WireReport {
+		w := loopback.WireReport{Interface: name, Up: true, Exposed: &in}
+		if in {
+			w.From = parseAddrs("192.0.2.1 198.51.100.1")
+		}
+		for _, p := range params {
+			w.RouteLocalnet = append(w.RouteLocalnet, "net.ipv4.conf."+p+".route_localnet")
+		}
+		return w
+	}
+	placed := func(iface string, prefixes ...string) (list []loopback.PlacedAddr) {
+		for _, p := range prefixes {
+			p := netip.MustParsePrefix(p)
+			list = append(list, loopback.PlacedAddr{Interface: iface, Addr: p, Kind: loopback.KindOf(p.Addr())})
+		}
+		return list
+	}
+	of := func(v loopback.Verdict, level loopback.Level, evidence string) loopback.Finding {
+		return loopback.Finding{Verdict: v, Level: level, Message: "as Resolve says", Evidence: evidence, Fix: "as Resolve says"}
+	}
+	type (
+		report  = loopback.Report
+		machine = loopback.Machine
+	)
+	var texts strings.Builder
+	for _, tt := range []struct {
+		title   string
+		machine machine
+		change  func(r *report)
+	}{
+		{"IPv6 alone", machine{}, func(r *report) { r.IPv4 = noFamily(four, syscall.EADDRNOTAVAIL) }},
+		{"IPv6 alone, and no interface", machine{}, func(r *report) {
+			r.Interfaces, r.IPv4 = []loopback.InterfaceReport{}, noFamily(four, syscall.EADDRNOTAVAIL)
+		}},
+		{"IPv4 alone, and no interface", machine{}, func(r *report) {
+			r.Interfaces, r.IPv6, r.Wire = []loopback.InterfaceReport{}, noFamily(six, syscall.EAFNOSUPPORT), nil
+		}},
+		{"down", machine{}, func(r *report) {
+			r.Interfaces[0].Up, r.Interfaces[0].Addrs = false, nil
+			r.IPv4.TCP, r.IPv4.UDP = hung, hung
+			r.IPv6 = noFamily(six, syscall.EADDRNOTAVAIL)
+			r.Localhost.Findings = []loopback.Finding{of("UNREACHABLE", loopback.LevelError, "hosts:1"), of("NO-IPV6", loopback.LevelWarn, "hosts:2"),
+				of("NO-IPV4", loopback.LevelWarn, "hosts:1"), of("IPv4-ONLY", loopback.LevelWarn, "hosts:1")}
+		}},
+		{"down, and of another name", machine{Loopback: "loop7"}, func(r *report) {
+			r.Interfaces[0].Name, r.Interfaces[0].Up = "loop7", false
+			r.Interfaces = append(r.Interfaces, loopback.InterfaceReport{Name: "lo1", Index: 9})
+		}},
+		{"of another name, which is taken", machine{Loopback: "loop7", LoTaken: true}, func(r *report) { r.Interfaces[0].Name = "loop7" }},
+		{"the second is called lo", machine{}, func(r *report) {
+			r.Interfaces[0].Name = "dummy9"
+			r.Interfaces = append(r.Interfaces, loopback.InterfaceReport{Name: "lo", Index: 9, Up: true})
+		}},
+
+		{"let in", machine{}, func(r *report) {
+			r.Wire = []loopback.WireReport{wire("eth0", true, "all"), wire("eth1", true, "all", "eth1"), wire("eth2", false)}
+		}},
+		{"let in, where nothing can be read", machine{}, func(r *report) { r.Wire = []loopback.WireReport{wire("eth0", true)} }},
+		{"let in by four", machine{}, func(r *report) {
+			for _, name := range []string{"eth0", "eth1", "eth2", "eth3"} {
+				r.Wire = append(r.Wire, wire(name, true, name))
+			}
+		}},
+		{"let in by five, from more than four", machine{}, func(r *report) {
+			for _, name := range []string{"eth0", "eth1", "eth2", "eth3", "eth4"} {
+				r.Wire = append(r.Wire, wire(name, true, name))
+			}
+			r.Wire[0].From = parseAddrs("192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5 192.0.2.6")
+		}},
+		{"route_localnet, and nothing gets in", machine{}, func(r *report) {
+			r.Wire = []loopback.WireReport{wire("eth0", false, "eth0"), {Interface: "eth1", RouteLocalnet: []string{"net.ipv4.conf.eth1.route_localnet"}}, wire("eth2", false)}
+		}},
+		{"route_localnet on the way of local traffic", machine{}, func(r *report) {
+			r.IPv4.TCPBy = "loopback0"
+			r.Wire = []loopback.WireReport{wire("loopback0", false, "loopback0"), {Interface: "eth1", Exposed: &no}}
+		}},
+		{"two detours, and many let in", machine{}, func(r *report) {
+			r.IPv4.TCPBy, r.IPv4.UDPBy, r.IPv4.TCPFrom = "loopback0", "loopback1", addr("127.0.0.9")
+			r.Wire = []loopback.WireReport{wire("loopback0", true, "all"), wire("loopback1", true, "all"), wire("eth0", true, "all", "eth0"),
+				wire("eth1", true, "eth1"), wire("eth2", true, "eth2"), wire("eth3", true, "eth3")}
+		}},
+		{"a detour, and all let in", machine{}, func(r *report) {
+			r.IPv4.UDPBy, r.IPv4.UDPFrom = "loopback0", addr("192.0.2.10")
+			r.Wire = []loopback.WireReport{wire("loopback0", true, "all"), wire("eth0", true, "all")}
+		}},
+		{"a detour, and another let in by its own parameter", machine{}, func(r *report) {
+			r.IPv4.UDPBy = "loopback0"
+			r.Wire = []loopback.WireReport{wire("loopback0", false, "loopback0"), wire("eth0", true, "eth0")}
+		}},
+		{"a detour of IPv6", machine{}, func(r *report) {
+			r.IPv6.TCPBy, r.IPv6.UDPBy, r.IPv6.UDPFrom = "loopback0", "loopback0", six
+			r.Wire = []loopback.WireReport{wire("loopback0", true, "loopback0")}
+		}},
+		{"a detour of IPv6 in vain", machine{}, func(r *report) { r.IPv6.UDPBy, r.IPv6.UDP = "eth0", hung }},
+		{"a detour of IPv4 in vain", machine{}, func(r *report) {
+			r.IPv4.TCPBy, r.IPv4.UDPBy, r.IPv4.TCP, r.IPv4.UDP = "eth0", "eth1", hung, failed(syscall.EINVAL)
+		}},
+
+		{"rewritten", machine{Rewritten: []loopback.Rewriting{
+			{Transport: "TCP", Has: port("127.0.0.1:1000"), Seen: port("127.0.0.1:2000")},
+			{Transport: "UDP", Has: port("[::1]:1000"), Seen: port("[2001:db8::1]:1000")},
+		}}, func(r *report) { r.IPv6.UDPFrom = addr("2001:db8::1") }},
+		{"another port", machine{Rewritten: []loopback.Rewriting{{Transport: "TCP", Has: port("127.0.0.1:1000"), Seen: port("127.0.0.1:2000")}}}, func(*report) {}},
+
+		{"no IPv6, and what mends it", machine{Mend: map[netip.Addr]string{six: "add it"}}, func(r *report) { r.IPv6 = noFamily(six, syscall.EADDRNOTAVAIL) }},
+		{"no IPv6, for a cause", machine{Mend: map[netip.Addr]string{six: "add it"}}, func(r *report) {
+			r.IPv6 = noFamily(six, syscall.EADDRNOTAVAIL)
+			r.IPv6.Cause = "a cause"
+		}},
+		{"no IPv6, for a cause, and nothing mends it", machine{}, func(r *report) {
+			r.IPv6 = noFamily(six, syscall.EAFNOSUPPORT)
+			r.IPv6.Cause = "a cause"
+		}},
+		{"no IPv6, for a cause, and the hosts file has it", machine{Mend: map[netip.Addr]string{six: "add it"}}, func(r *report) {
+			r.IPv6 = noFamily(six, syscall.EADDRNOTAVAIL)
+			r.IPv6.Cause = "a cause"
+			r.Localhost.Findings = []loopback.Finding{of("NO-IPV6", loopback.LevelWarn, "hosts:2"), of("OK", loopback.LevelInfo, "hosts:1")}
+		}},
+		{"no IPv6, and a resolver has it", machine{Mend: map[netip.Addr]string{six: "add it"}}, func(r *report) {
+			r.IPv6 = noFamily(six, syscall.EADDRNOTAVAIL)
+			r.Localhost.Findings = []loopback.Finding{of("NO-IPV6", loopback.LevelError, "resolver")}
+		}},
+		{"no IPv4, and the hosts file has it", machine{Mend: map[netip.Addr]string{four: "add it"}}, func(r *report) {
+			r.IPv4 = noFamily(four, syscall.EADDRNOTAVAIL)
+			r.Localhost.Findings = []loopback.Finding{of("NO-IPV4", loopback.LevelInfo, "hosts:1")}
+		}},
+		{"no descriptors for IPv6, and the hosts file has it", machine{}, func(r *report) {
+			r.IPv6 = noFamily(six, syscall.EMFILE)
+			r.Localhost.Findings = []loopback.Finding{of("NO-IPV6", loopback.LevelWarn, "hosts:2")}
+		}},
+		{"neither", machine{}, func(r *report) {
+			r.IPv4, r.IPv6 = noFamily(four, syscall.EADDRNOTAVAIL), noFamily(six, syscall.EADDRNOTAVAIL)
+			for i := range r.Range {
+				r.Range[i].Bind = failed(syscall.EADDRNOTAVAIL)
+			}
+		}},
+		{"127.0.0.1 can be bound alone", machine{Absent: []netip.Addr{four}, Mend: map[netip.Addr]string{four: "add it"}}, func(r *report) {
+			r.IPv4.TCP, r.IPv4.UDP = failed(syscall.EADDRNOTAVAIL), failed(syscall.EADDRNOTAVAIL)
+			r.IPv4.Cause = "a cause"
+		}},
+		{"::1 ends up on another address", machine{}, func(r *report) { r.IPv6 = noFamily(six, fmt.Errorf("bound to 192.0.2.1: %w", loopback.ErrNotLoopback)) }},
+		{"127.0.0.1 ends up on another address, and lo is down", machine{}, func(r *report) {
+			r.Interfaces[0].Up = false
+			r.IPv4 = noFamily(four, fmt.Errorf("bound to 192.0.2.1: %w", loopback.ErrNotLoopback))
+		}},
+		{"no UDP for want of memory", machine{}, func(r *report) { r.IPv6.UDP = failed(syscall.ENOBUFS) }},
+		{"no TCP, and localhost says so", machine{}, func(r *report) {
+			r.IPv6.TCP = failed(syscall.EPERM)
+			r.Localhost.Findings = []loopback.Finding{of("UNREACHABLE", loopback.LevelError, "hosts:2")}
+		}},
+		{"localhost is unreachable, and all works", machine{}, func(r *report) {
+			r.Localhost.Findings = []loopback.Finding{of("UNREACHABLE", loopback.LevelWarn, "hosts:3"), of("HOSTS-FILE", loopback.LevelWarn, "hosts:4")}
+		}},
+
+		{"five addresses off loopback", machine{}, func(r *report) {
+			r.Misplaced = placed("eth0", "127.5.0.1/24", "127.5.1.1/24", "127.5.2.1/24", "127.5.3.1/24", "::1/128")
+		}},
+		{"four addresses off loopback, and others on it", machine{}, func(r *report) {
+			r.Misplaced = append(placed("eth0", "127.5.0.1/24", "127.5.1.1/24", "127.5.2.1/24", "127.5.3.1/24"), placed("lo", "192.0.2.1/32", "2001:db8::1/64")...)
+		}},
+		{"127.0.0.1 off loopback, in vain", machine{}, func(r *report) {
+			r.Interfaces[0].Addrs = placed("lo", "::1/128")
+			r.Misplaced = placed("eth0", "127.0.0.1/8")
+			r.IPv4.TCP = hung
+		}},
+		{"an address off loopback, and part of the range has no route", machine{}, func(r *report) {
+			r.Misplaced = placed("eth0", "127.5.0.1/24")
+			r.Range[2].Bind = failed(syscall.EADDRNOTAVAIL)
+		}},
+		{"an address off loopback, and the interfaces are not known", machine{}, func(r *report) {
+			r.Interfaces = nil
+			r.Misplaced = placed("eth0", "127.5.0.1/24")
+		}},
+		{"only 127.0.0.1 of the range", machine{}, func(r *report) {
+			r.Interfaces[0].Addrs = placed("lo", "127.0.0.1/32")
+			r.Range[1].Bind, r.Range[2].Bind = failed(syscall.EADDRNOTAVAIL), failed(syscall.EADDRNOTAVAIL)
+		}},
+		{"the range fails in two ways", machine{Absent: []netip.Addr{addr("127.255.255.254")}}, func(r *report) {
+			r.Range[1].Connect, r.Range[2].Bind = hung, failed(syscall.EADDRNOTAVAIL)
+			r.Range = append(r.Range, loopback.RangeSample{Addr: addr("127.255.255.254"), Bind: ok, Connect: hung})
+		}},
+		{"no descriptors to connect to the range", machine{}, func(r *report) { r.Range[1].Connect = failed(syscall.EMFILE) }},
+
+		{"exposed", machine{}, func(r *report) {
+			r.Exposed = []loopback.Socket{{Network: "tcp", Addr: port("[::]:80"), FD: 3, Exposed: true}}
+		}},
+		{"five exposed", machine{}, func(r *report) {
+			for i := range 5 {
+				r.Exposed = append(r.Exposed, loopback.Socket{Network: "udp", Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(1000+i)), FD: i, Exposed: true})
+			}
+		}},
+		{"nothing known", machine{}, func(r *report) {
+			*r = report{IPv4: r.IPv4, IPv6: r.IPv6, Absent: []loopback.Absence{{Part: "interfaces", Reason: "no list"}, {Part: "wire", Reason: "no routes"},
+				{Part: "localhost", Reason: "no answer"}, {Part: "exposed", Reason: "no descriptors"}}}
+		}},
+		{"nothing there", machine{}, func(r *report) {
+			r.Wire, r.Exposed, r.Localhost.Answers, r.Localhost.Dial = nil, []loopback.Socket{}, nil, nil
+			r.Absent = []loopback.Absence{{Part: "exposed", Reason: "no descriptors"}}
+		}},
+		{"interfaces of all kinds", machine{}, func(r *report) {
+			r.Wire = []loopback.WireReport{{Interface: "a", Up: true, Exposed: &yes}, {Interface: "b", Up: true, Exposed: &no}, {Interface: "c"},
+				{Interface: "d"}, {Interface: "e"}, {Interface: "f"}, {Interface: "g"}}
+			r.Interfaces[0].Addrs = placed("lo", "127.0.0.1/8", "::1/128", "127.0.0.2/32", "127.0.0.3/32", "127.0.0.4/32", "127.0.0.5/32", "127.0.0.6/32", "192.0.2.1/32")
+			r.Interfaces = append(r.Interfaces, loopback.InterfaceReport{Name: "lo1", Index: 2, Up: true, MTU: 1500, Addrs: append(r.Interfaces[0].Addrs, placed("lo1", "127.0.0.7/32", "127.0.0.8/32")...)})
+			r.Localhost.Dial = parseAddrs("::1 127.0.0.1 127.0.0.2 127.0.0.3 127.0.0.4 127.0.0.5")
+			r.Localhost.Answers = []loopback.Answer{{Addr: six, Source: "hosts:2", Bind: failed(syscall.EADDRNOTAVAIL)},
+				{Addr: four, Source: "hosts:1", Bind: ok, Connect: failed(syscall.EPERM)}, {Addr: addr("192.0.2.1"), Source: "resolver"}, {Addr: addr("127.0.0.2"), Source: "hosts:10", Bind: ok}}
+		}},
+	} {
+		r := healthyReport()
+		tt.change(r)
+		r.ConcludeOn(tt.machine)
+		texts.WriteString(whole(tt.title, r.Verdict, r.Findings, r.String()))
+	}
+	requireGolden(t, "reports_judged.golden", texts.String())
 }
 
 // A machine with one family says which, in one line.
