@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -142,12 +143,12 @@ func Judge(name string, given Facts) *Resolution {
 	}
 	for i := range res.Answers {
 		a := &res.Answers[i]
-		switch has := f.machine.v4 && a.Addr.Is4() || f.machine.v6 && a.Addr.Is6(); {
+		switch has := slices.ContainsFunc(given.Has, func(addr netip.Addr) bool { return addr.Is4() == a.Addr.Is4() }); {
 		case !Is(a.Addr):
 		case given.Exhausted:
 			a.Bind = Outcome{Tried: true, Err: syscall.EMFILE}
 			f.absent[a.Addr] = f.process
-		case given.Down != "":
+		case given.Down != "" && has:
 			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true, Err: syscall.ENETUNREACH}
 		case !has && given.Nonlocal:
 			a.Bind, a.Connect = Outcome{Tried: true}, Outcome{Tried: true, Err: syscall.EADDRNOTAVAIL}
@@ -162,6 +163,12 @@ func Judge(name string, given Facts) *Resolution {
 	res.judge(f)
 	return res
 }
+
+var (
+	FixProcess = fixProcess
+	WhyAbsent  = whyAbsent
+	HowToAdd   = howToAdd
+)
 
 // PortFacts are what a PortReport is judged by.
 type PortFacts struct {

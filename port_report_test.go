@@ -76,6 +76,7 @@ func TestPortReportIsJudgedByFacts(t *testing.T) {
 		{"open, no IPv4, and localhost has it alone", facts{Connect4: missing, NoIPv4: true, Source6: no, Sockets: sockets(on6)}},
 		{"open, no IPv4, and localhost has neither", facts{Connect4: missing, NoIPv4: true, Source6: no, Source4: no}},
 		{"open on an address that is not there, and localhost has the other alone", facts{Source4: no, NoIPv6: true}},
+		{"open on an address that is not there, and localhost has it not", facts{Source6: no, NoIPv6: true}},
 
 		{"two users", facts{Sockets: sockets(on4, socket("tcp6", "[::1]:3000", 1002, ""))}},
 		{"two programs", facts{Sockets: sockets(on4, other6)}},
@@ -123,6 +124,9 @@ func TestPortReportIsJudgedByFacts(t *testing.T) {
 		{"closed", facts{Connect6: refused, Connect4: refused}},
 		{"closed, no IPv6", facts{Connect6: missing, NoIPv6: true, Connect4: refused}},
 		{"closed, no IPv4", facts{Connect6: refused, Connect4: missing, NoIPv4: true}},
+		{"closed, no IPv6, and localhost has it alone", facts{Connect6: missing, NoIPv6: true, Connect4: refused, Source4: no}},
+		{"closed, no IPv4, and localhost has the other alone", facts{Connect6: refused, Connect4: missing, NoIPv4: true, Source4: no}},
+		{"closed, and a socket refuses", facts{Connect6: refused, Connect4: refused, Sockets: sockets(on4)}},
 		{"closed, and only UDP", facts{Connect6: refused, Connect4: refused, Sockets: sockets(socket("udp4", "127.0.0.1:3000", 53, "dns"), socket("udp6", "[::]:3000", 53, ""))}},
 		{"closed, and nothing can be reached", facts{Connect6: denied, Connect4: denied}},
 		{"closed, and the kernel tells nothing", facts{Connect6: noName, Connect4: noName, Sockets: sockets(on4)}},

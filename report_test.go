@@ -261,6 +261,10 @@ func TestReportIsJudgedByFacts(t *testing.T) {
 			r.IPv6.TCPBy, r.IPv6.UDPBy, r.IPv6.UDPFrom = "loopback0", "loopback0", six
 			r.Wire = []loopback.WireReport{wire("loopback0", true, "loopback0")}
 		}},
+		{"a detour of both", machine{}, func(r *report) {
+			r.IPv4.TCPBy, r.IPv6.TCPBy = "loopback0", "loopback0"
+			r.Wire = []loopback.WireReport{wire("loopback0", true, "loopback0")}
+		}},
 		{"a detour of IPv6 in vain", machine{}, func(r *report) { r.IPv6.UDPBy, r.IPv6.UDP = "eth0", hung }},
 		{"a detour of IPv4 in vain", machine{}, func(r *report) {
 			r.IPv4.TCPBy, r.IPv4.UDPBy, r.IPv4.TCP, r.IPv4.UDP = "eth0", "eth1", hung, failed(syscall.EINVAL)
@@ -275,6 +279,10 @@ func TestReportIsJudgedByFacts(t *testing.T) {
 		{"no IPv6, and what mends it", machine{Mend: map[netip.Addr]string{six: "add it"}}, func(r *report) { r.IPv6 = noFamily(six, syscall.EADDRNOTAVAIL) }},
 		{"no IPv6, for a cause", machine{Mend: map[netip.Addr]string{six: "add it"}}, func(r *report) {
 			r.IPv6 = noFamily(six, syscall.EADDRNOTAVAIL)
+			r.IPv6.Cause = "a cause"
+		}},
+		{"no IPv6, for a cause, and no UDP", machine{Mend: map[netip.Addr]string{six: "add it"}}, func(r *report) {
+			r.IPv6, r.IPv4.UDP = noFamily(six, syscall.EADDRNOTAVAIL), hung
 			r.IPv6.Cause = "a cause"
 		}},
 		{"no IPv6, for a cause, and nothing mends it", machine{}, func(r *report) {
