@@ -114,12 +114,17 @@ func TestNamesAreComparedAsByPackageNet(t *testing.T) {
 	}
 }
 
+// whys returns the sentences that what begins or is: why a line is not read.
+func whys(what string) []string {
+	return []string{what, what + " is taken for a part of the address or the name"}
+}
+
 // TestProblemIsNamed has what editors, tools and people do to a line.
 func TestProblemIsNamed(t *testing.T) {
 	for _, tt := range []struct{ line, addr, why, fix string }{
-		{"\ufeff127.0.0.1 localhost", "127.0.0.1", "a byte order mark (U+FEFF) is taken for", "delete it"},
-		{"\ufeff 127.0.0.1 localhost", "127.0.0.1", "a byte order mark", "delete it"},
-		{"127.0.0.1 \ufefflocalhost", "127.0.0.1", "a byte order mark", "delete it"},
+		{"\ufeff127.0.0.1 localhost", "127.0.0.1", "a byte order mark (U+FEFF)", "delete it"},
+		{"\ufeff 127.0.0.1 localhost", "127.0.0.1", "a byte order mark (U+FEFF)", "delete it"},
+		{"127.0.0.1 \ufefflocalhost", "127.0.0.1", "a byte order mark (U+FEFF)", "delete it"},
 		{"127.0.0.1,localhost", "127.0.0.1", "a comma", "write a space in its place"},
 		{"127.0.0.1 other,localhost", "127.0.0.1", "a comma", "write a space in its place"},
 		{"127.0.0.1 localhost,;other", "127.0.0.1", "a comma", "write a space in its place"},
@@ -132,8 +137,8 @@ func TestProblemIsNamed(t *testing.T) {
 		{"127.0.0.1 localhost\u0085", "127.0.0.1", "a next line character (NEL, U+0085)", "write a space in its place"},
 		{"127.0.0.1\u00a0localhost", "127.0.0.1", "a no-break space (U+00A0)", "write a space in its place"},
 		{"127.0.0.1\xa0localhost", "127.0.0.1", "the byte 0xA0, which is not UTF-8,", "write a space in its place"},
-		{"127.0.0.1 localhost\x85", "127.0.0.1", "the byte 0x85", "write a space in its place"},
-		{"127.0.0.1 localhost\xe9", "127.0.0.1", "the byte 0xE9", "delete it"},
+		{"127.0.0.1 localhost\x85", "127.0.0.1", "the byte 0x85, which is not UTF-8,", "write a space in its place"},
+		{"127.0.0.1 localhost\xe9", "127.0.0.1", "the byte 0xE9, which is not UTF-8,", "delete it"},
 		{"127.0.0.1\u2003localhost", "127.0.0.1", "the space U+2003", "write a space in its place"},
 		{"127.0.0.1\u3000localhost", "127.0.0.1", "an ideographic space (U+3000)", "write a space in its place"},
 		{"127.0.0.1 localhost\u2028", "127.0.0.1", "a line separator (U+2028)", "write a space in its place"},
@@ -151,20 +156,33 @@ func TestProblemIsNamed(t *testing.T) {
 		{"127.0.0.1:80 localhost", "127.0.0.1", `"127.0.0.1:80" has a port`, "leave out the port"},
 		{"[::1]:80 localhost", "::1", `"[::1]:80" has a port`, "leave out the port"},
 		{"127.0.0.1/8 localhost", "127.0.0.1", `"127.0.0.1/8" is not an address: it has a prefix length`, "leave out the prefix length"},
-		{"::1/128 localhost", "::1", `"::1/128" is not an address`, "leave out the prefix length"},
+		{"::1/128 localhost", "::1", `"::1/128" is not an address: it has a prefix length`, "leave out the prefix length"},
 		{"[::1] localhost", "::1", `"[::1]" has brackets`, "leave out the brackets"},
 		{"localhost 127.0.0.1", "127.0.0.1", "the name stands before the address", "write the address first"},
 		{"other localhost ::1", "::1", "the name stands before the address", "write the address first"},
 		{"127.1 localhost", "127.0.0.1", `"127.1" is a spelling of 127.0.0.1 that package net does not read`, "write 127.0.0.1"},
-		{"127.000.000.001 localhost", "127.0.0.1", `"127.000.000.001" has zeros in front`, "write the address without them"},
-		{"127.0.0.08 localhost", "127.0.0.8", `"127.0.0.08" has zeros in front`, "write the address without them"},
+		{"127.000.000.001 localhost", "127.0.0.1", `"127.000.000.001" has zeros in front, which make octal numbers for some programs`, "write the address without them"},
+		{"127.0.0.08 localhost", "127.0.0.8", `"127.0.0.08" has zeros in front, which make octal numbers for some programs`, "write the address without them"},
 		{"127.0.0.1localhost", "127.0.0.1", "nothing separates the address from the name", "write a space between them"},
 		{"127.0.0.1#localhost", "127.0.0.1", "a # makes a comment of what is behind it", "delete the #"},
-		{"127.0.0.1 # localhost", "127.0.0.1", "a # makes a comment", "delete the #"},
+		{"127.0.0.1 # localhost", "127.0.0.1", "a # makes a comment of what is behind it", "delete the #"},
+		{"127.0.0.1 local\x80host", "127.0.0.1", "the byte 0x80, which is not UTF-8,", "delete it"},
+		{"127｡0.0.1 localhost", "127.0.0.1", "the full-width character ｡ (U+FF61)", "write . in its place"},
+		{"127.0.0.1 a\"b\"c\"d\"e\"f\"g\"h\"i\"j lo\u200bcalhost", "127.0.0.1", "a zero-width space (U+200B)", "delete it"},
+		{"127..1 localhost", "-", `"127..1" is not an address`, "correct it"},
+		{"0 localhost", "0.0.0.0", `"0" is a spelling of 0.0.0.0 that package net does not read`, "write 0.0.0.0"},
+		{"::ffff:127.0.0.1 # localhost", "127.0.0.1", "a # makes a comment of what is behind it", "delete the #"},
+		{"::ffff:127.0.0.1,localhost", "127.0.0.1", "a comma", "write a space in its place"},
+		{"[::ffff:127.0.0.1]:80 localhost", "127.0.0.1", `"[::ffff:127.0.0.1]:80" has a port`, "leave out the port"},
+		{"::ffff:127.0.0.1/128 localhost", "127.0.0.1", `"::ffff:127.0.0.1/128" is not an address: it has a prefix length`, "leave out the prefix length"},
+		{"[::ffff:127.0.0.1] localhost", "127.0.0.1", `"[::ffff:127.0.0.1]" has brackets`, "leave out the brackets"},
+		{"localhost ::ffff:127.0.0.1", "127.0.0.1", "the name stands before the address", "write the address first"},
+		{"::ffff:127.0.0.1localhost", "127.0.0.1", "nothing separates the address from the name", "write a space between them"},
+		{"::localhost", "::", "nothing separates the address from the name", "write a space between them"},
 		{"127.0.0.256 localhost", "-", `"127.0.0.256" is not an address`, "correct it"},
 		{"127.0.0.256 b\xf6se localhost", "-", `"127.0.0.256" is not an address`, "correct it"},
 		{"127.0.0.1 localhost.", "127.0.0.1", "with a final dot it is another name", "write it there without the dot"},
-		{strings.Repeat("x", 1000) + " localhost", "-", `xxxx" is not an address`, "correct it"},
+		{strings.Repeat("x", 1000) + " localhost", "-", `"` + strings.Repeat("x", 64) + `" is not an address`, "correct it"},
 	} {
 		h := parse("# a file\n"+tt.line+"\n", "localhost")
 		if !assert.Len(t, h.Entries, 1, "%q", tt.line) {
@@ -177,25 +195,35 @@ func TestProblemIsNamed(t *testing.T) {
 		}
 		assert.Equal(t, "hosts:2", e.Source())
 		assert.Equal(t, tt.addr, addr, "%q", tt.line)
-		assert.Contains(t, e.Problem.Why, tt.why, "%q", tt.line)
+		assert.Contains(t, whys(tt.why), e.Problem.Why, "%q", tt.line)
 		assert.Equal(t, tt.fix, e.Problem.Fix, "%q", tt.line)
 		assert.False(t, e.ReadBy(hostsfile.ByGo), "%q", tt.line)
 		assert.Less(t, len(e.Problem.Why), 200)
 	}
+	for _, line := range []string{"127.0.0.1 # other localhost", "127.0.0.1 x # localhost", "localhost", "x localhosts 127.0.0.1"} {
+		assert.Empty(t, parse(line+"\n", "localhost").Entries, "%q", line)
+	}
+	for _, names := range [][2]string{{"A.Z.test", "a.z.test"}, {"a.z.test", "A.Z.test"}} {
+		assert.Equal(t, "1 127.0.0.1 gl", summary(parse("127.0.0.1 "+names[0]+"\n", names[1])))
+	}
+	for _, wide := range [][2]string{{"a！b", "a!b"}, {"a～b", "a~b"}} {
+		assert.Equal(t, "1 127.0.0.1 ", summary(parse("127.0.0.1 "+wide[0]+"\n", wide[1])))
+	}
+	assert.Empty(t, parse("127.0.0.1 a\uff5fb\n", "a\x7fb").Entries, "what follows the full-width forms")
+	assert.Empty(t, parse("127.0.0.1 a@[b\n", "a`{b").Entries, "only letters have a case")
 	e := parse("127.0.0.1 localhost\n", "localhost.").Entries[0]
 	assert.Equal(t, "ask for it without the dot, or write the dot there, too", e.Problem.Fix)
 }
 
 func TestLinesThatAreNoneAreFound(t *testing.T) {
 	for mark, why := range map[string]string{
-		"\r": "a carriage return", "\u0085": "a next line character", "\u2028": "a line separator", "\u2029": "a paragraph separator",
+		"\r": "a carriage return", "\u0085": "a next line character (NEL, U+0085)", "\u2028": "a line separator (U+2028)", "\u2029": "a paragraph separator (U+2029)",
 		"\v": "a vertical tab", "\f": "a form feed",
 	} {
 		h := parse("# hosts"+mark+"127.0.0.1 localhost"+mark+"::1 localhost"+mark, "localhost")
 		assert.Equal(t, "1 127.0.0.1 ; 1 ::1 ", summary(h), "%q", mark)
 		for _, e := range h.Entries {
-			assert.Contains(t, e.Problem.Why, why)
-			assert.Contains(t, e.Problem.Why, " does not end a line")
+			assert.Equal(t, why+" does not end a line", e.Problem.Why)
 			assert.Equal(t, "save /etc/hosts with line feeds at the ends of its lines", e.Problem.Fix)
 		}
 	}
@@ -226,7 +254,13 @@ func TestUTF16IsNamed(t *testing.T) {
 			assert.True(t, h.Has(hostsfile.ByGo), "what a tool appended is read")
 		}
 	}
+	h := parse(encode("\ufeff127.0.0.1 localhost\n::1 local\ufeffhost\n#"+strings.Repeat("x", 70<<10), binary.LittleEndian), "localhost")
+	assert.Equal(t, "1 127.0.0.1 ; 2 ::1 ", summary(h))
+	assert.Equal(t, "the file is in UTF-16", h.Problem.Why, "and not that it has a long line")
+	assert.Equal(t, h.Problem, h.Entries[0].Problem, "its byte order mark is no part of the address")
+	assert.Contains(t, h.Entries[1].Problem.Why, "a byte order mark", "and another one is")
 	assert.Equal(t, "the file is in UTF-16", parse("\xff\xfe", "localhost").Problem.Why)
+	assert.Equal(t, "the file is in UTF-16", parse("\xfe\xff", "localhost").Problem.Why)
 	assert.Empty(t, parse("", "localhost").Problem)
 	assert.Empty(t, parse("127.0.0.1 localhost\n"+strings.Repeat("\x00", 5000), "localhost").Problem)
 }
@@ -238,7 +272,7 @@ func TestALongLineStopsPackageNet(t *testing.T) {
 	assert.Empty(t, h.Problem)
 	h = parse("127.0.0.1 localhost\n"+long(64<<10+1)+"::1 localhost\n::1\flocalhost\n::1%lo localhost\n", "localhost")
 	assert.Equal(t, "1 127.0.0.1 glm; 3 ::1 lm; 4 ::1 lm; 5 ::1%lo m", summary(h))
-	assert.Contains(t, h.Problem.Why, "no further than line 2")
+	assert.Equal(t, "package net reads no further than line 2, which is longer than 64 KiB", h.Problem.Why)
 	assert.Equal(t, "break up line 2 of /etc/hosts", h.Problem.Fix)
 	assert.Equal(t, h.Problem, h.Entries[1].Problem)
 	assert.Contains(t, h.Entries[2].Problem.Why, "form feed", "it is lost even if the long line is broken up")
@@ -298,6 +332,16 @@ func TestMemoryDoesNotDependOnTheFile(t *testing.T) {
 	}}, "localhost")
 	require.Len(t, h.Entries, 257)
 	assert.Equal(t, 1001, h.Entries[256].Line, "what a file repeats does not hide the rest")
+	h = parse(strings.Repeat("127.0.0.1,localhost\n", 300)+"127.0.0.1;localhost\n127.0.0.1 localhost\n127.0.0.1 localhost #"+"\n127.1 localhost\n127.0.0.1 x\r127.0.0.1 localhost", "localhost")
+	require.Len(t, h.Entries, 260)
+	assert.Equal(t, []int{301, 302, 304, 305}, []int{h.Entries[256].Line, h.Entries[257].Line, h.Entries[258].Line, h.Entries[259].Line}, "nor another problem, or another reader")
+	h = hostsfile.Parse("/etc/hosts", &lines{n: 512, text: func(i int) string {
+		if i == 511 {
+			return "#\r10.1.1.1 localhost\r10.1.1.2 localhost\r10.1.1.3 localhost\n"
+		}
+		return fmt.Sprintf("10.0.%d.%d localhost\n", i>>8&255, i&255)
+	}}, "localhost")
+	assert.Len(t, h.Entries, 512)
 }
 
 func TestReadsUpToMaxSize(t *testing.T) {
@@ -316,14 +360,26 @@ func TestReadsUpToMaxSize(t *testing.T) {
 	h = read(70 << 20)
 	assert.Empty(t, h.Entries)
 	assert.True(t, h.TooBig)
-	h = hostsfile.Parse("/etc/hosts", &lines{n: 100 << 10, text: func(int) string { return strings.Repeat("\x00", 1<<10) }}, "localhost")
+	full := strings.Repeat("#", 32<<10-1) + "\n"
+	for short, tooBig := range map[int]bool{0: true, 1: false} { // bytes less than the limit
+		h = hostsfile.Parse("/etc/hosts", &lines{n: hostsfile.MaxSize / len(full), text: func(i int) string {
+			if i == 0 {
+				return full[short:]
+			}
+			return full
+		}}, "localhost")
+		assert.Equal(t, tooBig, h.TooBig)
+	}
+	line := &lines{n: 100 << 10, text: func(int) string { return strings.Repeat("\x00", 1<<10) }}
+	h = hostsfile.Parse("/etc/hosts", line, "localhost")
 	assert.False(t, h.TooBig, "package net stops at the first line, which is too long")
+	assert.Less(t, line.at, 65<<10, "and so does Parse, at its limit")
 }
 
 func TestReadTakesRegularFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	h := hostsfile.Read(dir, "localhost")
-	assert.ErrorContains(t, h.Err, "no regular file")
+	assert.ErrorContains(t, h.Err, dir+" is no regular file but d")
 	assert.Equal(t, dir, h.Path)
 	assert.ErrorIs(t, hostsfile.Read(filepath.Join(dir, "none"), "localhost").Err, os.ErrNotExist)
 	path := filepath.Join(dir, "hosts")

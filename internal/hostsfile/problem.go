@@ -290,8 +290,6 @@ func utf16Order(head []byte) binary.ByteOrder {
 		return binary.LittleEndian
 	case bytes.HasPrefix(head, []byte{0xfe, 0xff}):
 		return binary.BigEndian
-	case len(head) < 8:
-		return nil
 	}
 	var zeros [2]int
 	for i, c := range head {

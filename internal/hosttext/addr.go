@@ -21,25 +21,25 @@ func Loopback4(s string) bool {
 // zeros.
 func scan4(s string) (addr uint32, ok bool) {
 	if len(s) > len("255.255.255.255") {
-		return 0, false
+		return addr, false
 	}
 	var n, digits, dots uint32
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c-'0' <= 9:
 			if digits > 0 && n == 0 {
-				return 0, false
+				return addr, false
 			}
 			if n = 10*n + uint32(c-'0'); n > math.MaxUint8 {
-				return 0, false
+				return addr, false
 			}
 			digits++
-		case c == '.' && digits > 0 && dots < 3:
+		case c == '.' && digits > 0:
 			addr = addr<<8 | n
 			n, digits = 0, 0
 			dots++
 		default:
-			return 0, false
+			return addr, false
 		}
 	}
 	return addr<<8 | n, dots == 3 && digits > 0

@@ -39,6 +39,16 @@ func TestLoopbackReadsWhatNetipReads(t *testing.T) {
 	} {
 		checkLoopback(t, s)
 	}
+	for _, s := range []string{"127.0.0.1", "127.9.99.199", "::1", "::ffff:127.0.0.1", "::ffff:7fAf:9", "0:0:0:0:0:ffff:7f00:1", "0:0:0:0:0:0:0:1"} {
+		for i := range s {
+			checkLoopback(t, s[:i]+s[i+1:])
+			for c := range 256 {
+				b := string([]byte{byte(c)})
+				checkLoopback(t, s[:i]+b+s[i+1:])
+				checkLoopback(t, s[:i]+b+s[i:])
+			}
+		}
+	}
 }
 
 func FuzzLoopback(f *testing.F) {

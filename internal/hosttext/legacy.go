@@ -48,7 +48,7 @@ func legacyNumber(s string, d Dialect) (n uint64, ok bool) {
 	base := uint64(10)
 	switch {
 	case s == "":
-		return 0, false
+		return n, false
 	case d == Decimal || s[0] != '0' || len(s) == 1:
 	case s[1]|0x20 == 'x':
 		base, s = 16, s[2:]
@@ -58,7 +58,7 @@ func legacyNumber(s string, d Dialect) (n uint64, ok bool) {
 	for i := range len(s) {
 		digit := uint64(unhex(s[i]))
 		if digit >= base {
-			return 0, false
+			return n, false
 		}
 		n = min(n*base+digit, 1<<32)
 	}

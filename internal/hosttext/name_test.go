@@ -46,6 +46,15 @@ func TestNamesAreThoseOfPackageNet(t *testing.T) {
 	for _, name := range names {
 		checkName(t, name)
 	}
+	for c := range 256 {
+		b := string([]byte{byte(c)})
+		for _, name := range []string{b, "a" + b, b + "a", "a" + b + "a", b + "localhost", b + ".localhost", "localhost" + b, "a" + b + ".localhost"} {
+			checkName(t, name)
+		}
+		for i := range "localhost" {
+			checkName(t, "localhost"[:i]+b+"localhost"[i+1:])
+		}
+	}
 }
 
 func FuzzName(f *testing.F) {

@@ -61,6 +61,17 @@ var texts = map[string]string{
 	"gopher:///path/":     "url:",
 	"localhost:8080/x":    "url: localhost=name",
 	"http:80/":            "url: 80=legacy 0.0.0.80, http=name",
+	"http://%31%32%37.1/": "url: 127.1=legacy 127.0.0.1",
+	"http://%4C%6cx/":     "url: Llx=name",
+	"http://%g1.1/":       "url: =empty",
+	"http://a%4":          "url: a=name",
+	"http://a%4g":         "url: a=name",
+	"x.0a1":               "host! x.0a1=name",
+	"x.0x1":               "addr: x.0x1=other",
+	"x.9":                 "addr: x.9=other",
+	"]x":                  "host: =empty",
+	"%x":                  "addr: =empty",
+	"/x":                  "url: x=name",
 }
 
 func TestParseFindsEveryReading(t *testing.T) {
@@ -99,6 +110,7 @@ func TestLooksLikeAddr(t *testing.T) {
 func TestCutSchemeFollowsRFC3986(t *testing.T) {
 	for s, want := range map[string][2]string{
 		"HTTP://x": {"http", "//x"}, "x.y+z-1:": {"x.y+z-1", ""}, "1x:y": {"", "1x:y"}, "+x:y": {"", "+x:y"}, ":x": {"", ":x"}, "x": {"", "x"}, "x_y:z": {"", "x_y:z"}, "": {"", ""},
+		"c:": {"c", ""}, "Z:/": {"z", "/"}, "x9:": {"x9", ""}, "9": {"", "9"}, "a:b:c": {"a", "b:c"}, "x{:": {"", "x{:"}, "x@:": {"", "x@:"}, "x/:": {"", "x/:"},
 	} {
 		scheme, rest := hosttext.CutScheme(s)
 		assert.Equal(t, want, [2]string{scheme, rest}, "%q", s)

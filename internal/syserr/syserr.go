@@ -20,7 +20,7 @@ func Name(errno syscall.Errno) string { return name(errno) }
 // several have it, on Windows, it is that of Winsock.
 func Number(name string) (errno syscall.Errno, ok bool) {
 	if name == "" {
-		return 0, false
+		return errno, false
 	}
 	for _, r := range ranges {
 		for errno := r.first; errno <= r.last; errno++ {
@@ -29,7 +29,7 @@ func Number(name string) (errno syscall.Errno, ok bool) {
 			}
 		}
 	}
-	return 0, false
+	return errno, false
 }
 
 // Is reports whether err wraps an error number with one of the names.

@@ -43,6 +43,23 @@ func TestConnectionFailed(t *testing.T) {
 	assert.False(t, syserr.ConnectionFailed(net.ErrClosed))
 }
 
+// Each class is a list of names, and nothing else.
+func TestClasses(t *testing.T) {
+	for class, is := range map[string]func(error) bool{"in use": syserr.InUse, "missing": syserr.Missing, "exhausted": syserr.Exhausted} {
+		for errno, want := range map[syscall.Errno]string{
+			syscall.EADDRINUSE: "in use", syscall.EACCES: "in use",
+			syscall.EADDRNOTAVAIL: "missing", syscall.EAFNOSUPPORT: "missing",
+			syscall.EMFILE: "exhausted", syscall.ENFILE: "exhausted", syscall.ENOBUFS: "exhausted", syscall.ENOMEM: "exhausted",
+			syscall.EPERM: "", syscall.ECONNREFUSED: "", syscall.EINVAL: "",
+		} {
+			if syserr.Name(errno) != "" { // Windows has fewer names
+				assert.Equal(t, want == class, is(os.NewSyscallError("socket", errno)), "%v is %s", errno, class)
+			}
+		}
+		assert.False(t, is(nil))
+	}
+}
+
 func TestNumberFindsEveryName(t *testing.T) {
 	for _, name := range []string{"EACCES", "EADDRINUSE", "EADDRNOTAVAIL", "EAFNOSUPPORT", "ECONNREFUSED", "EMFILE", "ETIMEDOUT"} {
 		errno, ok := syserr.Number(name)
