@@ -197,6 +197,66 @@ func JudgePort(given PortFacts) *PortReport {
 	return r
 }
 
+var (
+	DialOrder  = dialOrder
+	ListenAddr = listenAddr
+)
+
+// Lookups are the answers for both families, for IPv4 and for IPv6.
+type Lookups struct {
+	Addrs            [3][]netip.Addr
+	Errs             [3]error
+	Repeats          bool
+	Server, Answerer string
+}
+
+// LookupAll makes the lookups of Resolve.
+func LookupAll(ctx context.Context, r *net.Resolver, name string, dnsFirst bool) Lookups {
+	l := lookupAll(ctx, r, name, dnsFirst)
+	return Lookups{
+		Addrs:    [3][]netip.Addr{l.all.addrs, l.v4.addrs, l.v6.addrs},
+		Errs:     [3]error{l.all.err, l.v4.err, l.v6.err},
+		Repeats:  l.repeats,
+		Server:   l.server,
+		Answerer: l.answerer,
+	}
+}
+
+// Watch dials twice, as package net does to ask servers, and reads from the first
+// connection. It returns that connection and which servers were asked and answered.
+func Watch(dial func(ctx context.Context, network, address string) (net.Conn, error), first, second string) (conn net.Conn, server, answerer string, err error) {
+	w := serverWatch{dial: dial}
+	conn, err = w.dialContext(context.Background(), "udp", first)
+	_, _ = w.dialContext(context.Background(), "udp", second)
+	if err == nil {
+		_, _ = conn.Read(make([]byte, 512))
+	}
+	if s := w.answerer.Load(); s != nil {
+		answerer = *s
+	}
+	return conn, *w.server.Load(), answerer, err
+}
+
+// A Round is how a round trip of Diagnose ended.
+type Round struct {
+	Bind, Trip Outcome
+	Absent     bool
+	By         string
+	Has, Seen  netip.AddrPort
+}
+
+// ConcludeFrom derives the findings of a report from round trips in TCP and UDP
+// for each family.
+func (r *Report) ConcludeFrom(tcp4, udp4, tcp6, udp6 Round) {
+	m := machine{absent: make(map[netip.Addr]bool), mend: make(map[netip.Addr]string)}
+	of := func(given Round) round {
+		return round{passage: passage{has: given.Has, seen: given.Seen}, bind: given.Bind, trip: given.Trip, absent: given.Absent, by: given.By}
+	}
+	r.measured(&m, &r.IPv4, of(tcp4), of(udp4))
+	r.measured(&m, &r.IPv6, of(tcp6), of(udp6))
+	r.judge(m)
+}
+
 // Conclude derives the findings of a report that a test made up, on a machine
 // whose loopback interface is called lo.
 func (r *Report) Conclude() { r.ConcludeOn(Machine{}) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -420,6 +421,62 @@ func TestReportKeepsWhatMayServe(t *testing.T) {
 	i := slices.IndexFunc(r.Findings, func(f loopback.Finding) bool { return f.Verdict == loopback.VerdictLoopbackOffLo })
 	require.GreaterOrEqual(t, i, 0)
 	assert.Equal(t, "see to 127.0.0.1 first; then take them away, unless they are there on purpose", r.Findings[i].Fix)
+}
+
+// What Diagnose concludes from its round trips. The loopback interface has no
+// parameters, so that nothing is known of why an address is absent.
+func TestReportIsOfItsRoundTrips(t *testing.T) {
+	for _, path := range []string{"/proc/sys/net/ipv4/ip_nonlocal_bind", "/proc/sys/net/ipv6/ip_nonlocal_bind"} {
+		if on, err := os.ReadFile(path); err != nil || strings.TrimSpace(string(on)) != "0" {
+			t.Skipf("needs a machine where %s is 0: %q %v", path, on, err)
+		}
+	}
+	type round = loopback.Round
+	ok := round{Bind: loopback.Outcome{Tried: true}, Trip: loopback.Outcome{Tried: true}}
+	failed := func(err error) loopback.Outcome { return loopback.Outcome{Tried: true, Err: err} }
+	unbound := func(err error) round { return round{Bind: failed(err)} }
+	hung := round{Bind: ok.Bind, Trip: failed(context.DeadlineExceeded), By: "eth0"}
+	absent := round{Bind: ok.Bind, Trip: failed(syscall.EADDRNOTAVAIL), Absent: true}
+	seen := func(by, has, seen string) round {
+		r := ok
+		r.By, r.Has, r.Seen = by, netip.MustParseAddrPort(has), netip.MustParseAddrPort(seen)
+		return r
+	}
+	untold := seen("", "127.0.0.1:1000", "127.0.0.1:1000")
+	untold.Has = netip.AddrPort{}
+	var texts strings.Builder
+	for _, tt := range []struct {
+		title                  string
+		bare                   bool // the interface has no addresses
+		tcp4, udp4, tcp6, udp6 round
+	}{
+		{"all is well", false, ok, ok, ok, ok},
+		{"all is well, and seen", false, seen("", "127.0.0.1:1000", "127.0.0.1:1000"), untold, seen("", "[::1]:1000", "[::1]:1000"), ok},
+		{"by another interface", false, seen("eth0", "127.0.0.1:1000", "192.0.2.1:1000"), seen("eth1", "127.0.0.1:1000", "127.0.0.1:1000"), ok, seen("eth0", "[::1]:1000", "[::1]:2000")},
+		{"127.0.0.1 has no route", false, unbound(syscall.EADDRNOTAVAIL), unbound(syscall.EADDRNOTAVAIL), ok, ok},
+		{"127.0.0.1 is not there", true, unbound(syscall.EADDRNOTAVAIL), unbound(syscall.EADDRNOTAVAIL), ok, ok},
+		{"127.0.0.1 is bound, not there", true, absent, absent, ok, ok},
+		{"127.0.0.1 is bound, and not in table local", false, absent, absent, ok, ok},
+		{"::1 has no route", false, ok, ok, unbound(syscall.EADDRNOTAVAIL), unbound(syscall.EADDRNOTAVAIL)},
+		{"::1 is bound, and has no route", false, ok, ok, absent, absent},
+		{"::1 is not there", true, ok, ok, unbound(syscall.EADDRNOTAVAIL), unbound(syscall.EADDRNOTAVAIL)},
+		{"no family of IPv6", true, ok, ok, unbound(syscall.EAFNOSUPPORT), unbound(syscall.EAFNOSUPPORT)},
+		{"another error of bind", false, unbound(syscall.EINVAL), unbound(syscall.EINVAL), ok, ok},
+		{"no descriptors", false, unbound(syscall.EMFILE), unbound(syscall.ENFILE), ok, unbound(syscall.EMFILE)},
+		{"UDP alone cannot be bound", false, ok, unbound(syscall.EACCES), ok, ok},
+		{"nothing arrives", false, hung, hung, ok, ok},
+	} {
+		r := healthyReport()
+		r.Interfaces[0].Name = "nosuch0"
+		if tt.bare {
+			r.Interfaces[0].Addrs = nil
+		}
+		r.IPv4, r.IPv6 = loopback.FamilyReport{Addr: loopback.IPv4()}, loopback.FamilyReport{Addr: loopback.IPv6()}
+		r.ConcludeFrom(tt.tcp4, tt.udp4, tt.tcp6, tt.udp6)
+		r.Findings = slices.DeleteFunc(r.Findings, func(f loopback.Finding) bool { return f.Verdict == loopback.VerdictLoRenamed })
+		texts.WriteString(whole(tt.title, r.Verdict, r.Findings, r.String()))
+	}
+	requireGolden(t, "reports_measured.golden", texts.String())
 }
 
 // Where the kernel's parameters cannot be read, they can still be named.

@@ -155,33 +155,40 @@ func TestResolverServesGoroutines(t *testing.T) {
 }
 
 func TestResolveRefusesWhatIsNoName(t *testing.T) {
+	const part = " is not part of a host name"
 	for name, why := range map[string]string{
-		"":                                  "empty",
-		".":                                 "empty",
-		" ":                                 "' '",
-		"local host":                        "' '",
-		" localhost":                        "' '",
-		"localhost\n":                       `'\n'`,
-		"local\x00host":                     `'\x00'`,
-		"localhost\u00a0":                   `'\u00a0'`,
-		"localhost\xff":                     "UTF-8",
-		"localhost:80":                      "':'",
-		"[::1]":                             "'['",
-		"http://localhost/":                 "':'",
-		"127.0.0.1/8":                       "'/'",
-		"a@localhost":                       "'@'",
-		"localhost..":                       "label of 0 bytes",
-		".localhost":                        "label of 0 bytes",
-		strings.Repeat("a", 64):             "label of 64 bytes",
-		strings.Repeat("a", 300):            "300 bytes",
-		strings.Repeat("abcdefghi.", 26):    "259 bytes",
-		strings.Repeat("localhost.", 1<<20): "bytes",
+		"":                                  "the name is empty",
+		".":                                 "the name is empty",
+		" ":                                 "' '" + part,
+		"local host":                        "' '" + part,
+		" localhost":                        "' '" + part,
+		"localhost\n":                       `'\n'` + part,
+		"local\x00host":                     `'\x00'` + part,
+		"localhost\u00a0":                   `'\u00a0'` + part,
+		"localhost\xff":                     "the name is not valid UTF-8",
+		"localhost:80":                      "':'" + part,
+		"[::1]":                             "'['" + part,
+		"http://localhost/":                 "':'" + part,
+		"127.0.0.1/8":                       "'/'" + part,
+		"a@localhost":                       "'@'" + part,
+		`a"b`:                               `'"'` + part,
+		"a#b":                               "'#'" + part,
+		"a%b":                               "'%'" + part,
+		"a?b":                               "'?'" + part,
+		`a\b`:                               `'\\'` + part,
+		"a]b":                               "']'" + part,
+		"localhost..":                       "a label of 0 bytes; 1 to 63 are allowed",
+		".localhost":                        "a label of 0 bytes; 1 to 63 are allowed",
+		strings.Repeat("a", 64):             "a label of 64 bytes; 1 to 63 are allowed",
+		strings.Repeat("a", 300):            "a name of 300 bytes; 253 is the limit",
+		strings.Repeat("abcdefghi.", 26):    "a name of 259 bytes; 253 is the limit",
+		strings.Repeat("localhost.", 1<<20): "a name of 10485759 bytes; 253 is the limit",
 	} {
 		res, err := loopback.Resolve(t.Context(), name)
 		assert.Nil(t, res)
 		require.Error(t, err, "%.64q", name)
 		assert.True(t, strings.HasPrefix(err.Error(), "loopback: resolve \""), err.Error())
-		assert.Contains(t, err.Error(), why)
+		assert.True(t, strings.HasSuffix(err.Error(), ": "+why), err.Error())
 		assert.Less(t, len(err.Error()), 400)
 	}
 	long := strings.Repeat("abcdefghi.", 25) + "abc" // 253 bytes
@@ -281,4 +288,32 @@ func TestResolveWhereNoServerCanBeDialled(t *testing.T) {
 	require.NotEmpty(t, res.Findings)
 	assert.Contains(t, res.Findings[0].Message, "the cable is cut", "%v", res)
 	assert.Empty(t, res.Answers)
+}
+
+// The order of net.Dial and the choice of net.Listen, of any answer.
+func TestDialAndListenTakeAddressesAsPackageNet(t *testing.T) {
+	for _, tt := range []struct {
+		name, found string
+		repeats     bool
+		dial        string
+		listen      string
+	}{
+		{"localhost", "127.0.0.1", false, "127.0.0.1", "127.0.0.1"},
+		{"localhost", "::1", false, "::1", "::1"},
+		{"localhost", "::1 127.0.0.1", false, "::1 127.0.0.1", "127.0.0.1"},
+		{"localhost", "127.0.0.1 ::1 127.0.0.2 ::2", false, "127.0.0.1 127.0.0.2 ::1 ::2", "127.0.0.1"},
+		{"localhost", "::2 127.0.0.2 ::1 127.0.0.1", false, "::2 ::1 127.0.0.2 127.0.0.1", "127.0.0.2"},
+		{"::1", "::1", false, "::1", "::1"},
+		{"fe80::1%1", "127.0.0.1 ::1", false, "127.0.0.1 ::1", "::1"},
+		{"::", "::", false, ":: 0.0.0.0", "::"},
+		{"any", "::", false, ":: 0.0.0.0", "0.0.0.0"},
+		{"any", "::%1", false, "::%1 0.0.0.0", "0.0.0.0"},
+		{"any", "::", true, "::", "::"},
+		{"any", ":: ::1", false, ":: ::1", "::"},
+		{"any", "0.0.0.0", false, "0.0.0.0", "0.0.0.0"},
+	} {
+		order := loopback.DialOrder(parseAddrs(tt.found), tt.repeats)
+		assert.Equal(t, parseAddrs(tt.dial), order, "%s: %s", tt.name, tt.found)
+		assert.Equal(t, netip.MustParseAddr(tt.listen), loopback.ListenAddr(order, tt.name), "%s: %s", tt.name, tt.found)
+	}
 }
