@@ -134,6 +134,7 @@ func TestReasonSaysWhoReadsWhat(t *testing.T) {
 		"http://:80/":     `has no host, which Go, Perl and Node take for this machine and browsers refuse`,
 		"http://":         `names no host, and many clients then connect to this machine`,
 		"amqp:///vhost":   `names no host, and many clients then connect to this machine`,
+		"file:///":        `is the path of a file, and nothing connects to it`,
 		"file:///etc":     `is the path of a file, and nothing connects to it`,
 		"127.0.0.1":       `is an address of 127.0.0.0/8, and a connection to it stays on this machine`,
 		"::1":             `is the loopback address of IPv6, and a connection to it stays on this machine`,

@@ -6,9 +6,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
 	"example.com/loopback/internal/hostsfile"
@@ -142,4 +146,43 @@ func TestPortReportIsJudgedByFacts(t *testing.T) {
 		requireReadBack(t, r)
 	}
 	requireGolden(t, "port_reports.golden", texts.String())
+}
+
+func TestProbeFindsWhatListensHere(t *testing.T) {
+	ln := listening(t, ":0")
+	r, err := loopback.Probe(t.Context(), ln.Port())
+	require.NoError(t, err)
+	assert.Equal(t, ln.Port(), r.Port)
+	assert.Equal(t, loopback.VerdictOpen, r.Verdict)
+	require.Len(t, r.Attempts, 2)
+	hosts := hostsfile.Read(hostsfile.Path(), "localhost")
+	for i, addr := range []netip.Addr{loopback.IPv6(), loopback.IPv4()} {
+		a := r.Attempts[i]
+		assert.Equal(t, netip.AddrPortFrom(addr, ln.Port()), a.Addr)
+		assert.True(t, a.Connect.OK(), "%v", a.Connect)
+		source := ""
+		if e, ok := hosts.Find(addr, hostsfile.Libc()); ok {
+			source = e.Source()
+		}
+		assert.Equal(t, source, a.Source)
+		if runtime.GOOS == "linux" && a.UID != nil { // which an emulator may not tell
+			assert.Equal(t, uint32(os.Geteuid()), *a.UID)
+			assert.Len(t, r.Sockets, 2)
+		}
+	}
+	require.NoError(t, ln.Close())
+	r, err = loopback.Probe(t.Context(), ln.Port())
+	require.NoError(t, err)
+	assert.Equal(t, loopback.VerdictClosed, r.Verdict)
+	for _, a := range r.Attempts {
+		op, ok := a.Connect.Err.(*net.OpError)
+		require.True(t, ok, "%T", a.Connect.Err)
+		assert.Equal(t, "dial tcp "+a.Addr.String(), op.Op+" "+op.Net+" "+op.Addr.String())
+		assert.ErrorIs(t, op, syscall.ECONNREFUSED)
+		assert.Nil(t, a.UID)
+	}
+	assert.Empty(t, r.Sockets)
+	if runtime.GOOS == "linux" {
+		assert.NotNil(t, r.Sockets, "there are none, and that is known")
+	}
 }

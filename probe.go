@@ -230,7 +230,7 @@ func (r *PortReport) judge(f portFacts) {
 // and closed.
 func (r *PortReport) twoOwners(f portFacts) *Finding {
 	six, four := f.listeners[0], f.listeners[1]
-	if six == nil || four == nil || six.Inode == four.Inode {
+	if six == nil || four == nil {
 		return nil
 	}
 	level := LevelError

@@ -388,7 +388,10 @@ func TestReportIsJudgedByFacts(t *testing.T) {
 	} {
 		r := healthyReport()
 		tt.change(r)
+		misplaced, samples := slices.Clone(r.Misplaced), slices.Clone(r.Range)
 		r.ConcludeOn(tt.machine)
+		assert.Equal(t, misplaced, r.Misplaced, tt.title)
+		assert.Equal(t, samples, r.Range, tt.title)
 		texts.WriteString(whole(tt.title, r.Verdict, r.Findings, r.String()))
 	}
 	requireGolden(t, "reports_judged.golden", texts.String())
@@ -542,6 +545,9 @@ func TestReportLength(t *testing.T) {
 // The zero Report has a text, too.
 func TestReportZero(t *testing.T) {
 	assert.Contains(t, new(loopback.Report).String(), "not known")
+	six := healthyReport()
+	six.Verdict, six.IPv4 = loopback.VerdictOK, loopback.FamilyReport{}
+	assert.True(t, strings.HasPrefix(six.String(), "loopback: OK  ::1 works, and routing keeps other machines out\n"), "of no judge: %v", six)
 }
 
 // The page of a machine with something to say in each part.

@@ -10,7 +10,7 @@ import (
 
 // Loopback4 reports whether s is an address of 127.0.0.0/8 in dotted form.
 func Loopback4(s string) bool {
-	if len(s) < 4 || s[:4] != "127." {
+	if !strings.HasPrefix(s, "127.") {
 		return false
 	}
 	_, ok := scan4(s)
@@ -75,7 +75,7 @@ func scan6(s string) (f [8]uint16, ok bool) {
 		f[n] = field
 		if digits < len(s) && s[digits] == '.' { // IPv4 in the last two fields
 			v4, ok := scan4(s)
-			if !ok || n > 6 || gap < 0 && n != 6 {
+			if !ok || n > 6 {
 				return f, false
 			}
 			f[n], f[n+1] = uint16(v4>>16), uint16(v4)
