@@ -16,7 +16,8 @@ import (
 
 // A limit of this process is no fault of the machine, and is told from one.
 func TestAdviceAboutThisProcess(t *testing.T) {
-	if runtime.GOOS == "windows" || runtime.GOOS == "plan9" {
+	switch runtime.GOOS {
+	case "windows", "plan9", "js", "wasip1":
 		t.Skip("the error numbers are those of a POSIX system")
 	}
 	op := func(op, call string, err error) error {
