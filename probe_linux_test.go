@@ -302,11 +302,13 @@ func TestProbeNamespace(t *testing.T) {
 		r.Findings[0].Message = "..."
 		data, err := json.Marshal(r)
 		require.NoError(t, err)
-		data = bytes.ReplaceAll(data, []byte(fmt.Sprintf("(%d)", os.Getpid())), []byte("(1)"))
+		name, err := os.ReadFile("/proc/self/comm")
+		require.NoError(t, err)
+		data = bytes.ReplaceAll(data, fmt.Appendf(nil, "%s (%d)", bytes.TrimSpace(name), os.Getpid()), []byte("server (1)"))
 		assert.JSONEq(t, `{"port":3000,"verdict":"SPLIT","attempts":[
 			{"addr":"[::1]:3000","source":"hosts:2","connect":{"ok":false,"error":"dial tcp [::1]:3000: connect: connection refused","errno":"ECONNREFUSED"},"uid":null,"process":""},
-			{"addr":"127.0.0.1:3000","source":"hosts:1","connect":{"ok":true},"uid":0,"process":"loopback.test (1)"}],
-			"sockets":[{"network":"tcp4","addr":"127.0.0.1:3000","uid":0,"process":"loopback.test (1)"}],
+			{"addr":"127.0.0.1:3000","source":"hosts:1","connect":{"ok":true},"uid":0,"process":"server (1)"}],
+			"sockets":[{"network":"tcp4","addr":"127.0.0.1:3000","uid":0,"process":"server (1)"}],
 			"findings":[{"verdict":"SPLIT","level":"warn","message":"...","evidence":"[::1]:3000: connection refused",
 				"fix":"listen on both families, or connect to 127.0.0.1"}]}`, string(data))
 	})
