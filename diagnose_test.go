@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"testing"
@@ -35,6 +36,17 @@ func TestDiagnoseHere(t *testing.T) {
 		if value == nil {
 			assert.NotEmpty(t, absent[name], "%s is absent without a reason", name)
 		}
+	}
+	assert.Equal(t, []netip.Addr{loopback.IPv4(), loopback.IPv6()}, []netip.Addr{r.IPv4.Addr, r.IPv6.Addr})
+	assert.True(t, r.IPv4.Bind.Tried && r.IPv6.Bind.Tried)
+	var samples []netip.Addr
+	for _, s := range r.Range {
+		samples = append(samples, s.Addr)
+		assert.True(t, s.Bind.Tried, "%v", s.Addr)
+	}
+	assert.Equal(t, parseAddrs("127.0.0.1 127.0.0.2 127.1.2.3 127.255.255.254"), samples)
+	if r.Localhost != nil {
+		assert.Equal(t, "localhost", r.Localhost.Name)
 	}
 	_, err = net.Interfaces() // which qemu-user may have failed to emulate
 	assert.Equal(t, runtime.GOOS == "linux" && err == nil, r.Wire != nil, "only Linux tells what routing lets in: %v", r.Absent)

@@ -176,6 +176,7 @@ func TestReasonSaysWhoReadsWhat(t *testing.T) {
 		"[127.0.0.1]:80":                 `has the host "127.0.0.1", which is an address of 127.0.0.0/8, but not every program takes such brackets`,
 		"[::1%lo]:80":                    `has the host "::1%lo", which is the loopback address of IPv6, but programs differ about a zone in brackets`,
 		`http://8.8.8.8\@0127.0.0.1/`:    `is refused by Go's parsers, but Java ignores the zeros in front of a number and reads "0127.0.0.1" as 127.0.0.1, an address of 127.0.0.0/8`,
+		`http://1.2.3.4.5\@localhost/`:   `is refused by Go's parsers, but other programs find "localhost" in it, the name of loopback by RFC 6761, but Go and the C library believe the hosts file, and without an entry there DNS`,
 		"http://@[::1%25lo]/":            `has the host "::1%lo", which is the loopback address of IPv6, but programs differ about a zone in brackets`,
 		"//8.8.8.8/":                     `has the host "8.8.8.8", which is an address outside loopback, but a program must know that the text is the reference of a web page`,
 		"unix://8.8.8.8/":                `has the host "8.8.8.8", which is an address outside loopback, but its scheme is one of unix sockets, which are on this machine`,

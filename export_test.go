@@ -200,6 +200,9 @@ func JudgePort(given PortFacts) *PortReport {
 var (
 	DialOrder  = dialOrder
 	ListenAddr = listenAddr
+
+	Within = within
+	IsStub = isStub
 )
 
 // Lookups are the answers for both families, for IPv4 and for IPv6.

@@ -78,7 +78,7 @@ func (l *lookups) failed() error {
 		case err == nil || ok && dns.IsNotFound:
 		case ok && (dns.IsTimeout || dns.IsTemporary):
 			return err
-		case l.all.err != nil && err == l.all.err:
+		case err == l.all.err:
 			return err // not a family that the name lacks
 		}
 	}

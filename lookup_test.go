@@ -3,6 +3,7 @@ package loopback_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -67,9 +68,10 @@ type datagram struct {
 	net.PacketConn
 	net.Conn
 	message []byte
+	err     error
 }
 
-func (d datagram) Read(b []byte) (int, error) { return copy(b, d.message), nil }
+func (d datagram) Read(b []byte) (int, error) { return copy(b, d.message), d.err }
 
 // The methods that both have.
 func (d datagram) Close() error                     { return nil }
@@ -102,13 +104,17 @@ func TestServerThatAnswersIsTheOneWithRecords(t *testing.T) {
 		{"nothing", nil, false},
 	} {
 		conn, server, answerer, err := loopback.Watch(func(context.Context, string, string) (net.Conn, error) {
-			return datagram{message: tt.message}, nil
+			return datagram{message: tt.message, err: io.ErrUnexpectedEOF}, nil
 		}, "192.0.2.1:53", "192.0.2.2:53")
 		require.NoError(t, err)
 		assert.Implements(t, (*net.PacketConn)(nil), conn, "by which package net tells UDP")
 		assert.Equal(t, "192.0.2.1:53", server, "the first")
 		assert.Equal(t, tt.want, answerer == "192.0.2.1:53", "%s: %q", tt.name, answerer)
 		assert.True(t, tt.want || answerer == "", tt.name)
+		b := make([]byte, 20)
+		n, err := conn.Read(b)
+		assert.Equal(t, string(tt.message), string(b[:n]))
+		assert.Equal(t, io.ErrUnexpectedEOF, err)
 	}
 	unplugged := errors.New("unplugged")
 	conn, server, _, err := loopback.Watch(func(context.Context, string, string) (net.Conn, error) { return nil, unplugged }, "192.0.2.1:53", "192.0.2.2:53")

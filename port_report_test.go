@@ -40,7 +40,10 @@ func TestPortReportIsJudgedByFacts(t *testing.T) {
 		s := socktab.Socket{Network: network, Local: netip.MustParseAddrPort(addr), Inode: inode, Owner: socktab.Owner{UID: uid, Named: true}}
 		if name != "" {
 			pid := 100 * int(name[0])
-			s.Owner.Processes = []socktab.Process{{PID: pid, Name: name, Image: name}, {PID: pid + 1, Name: "forked", Image: name}}
+			s.Owner.Processes = []socktab.Process{{PID: pid, Name: name, Image: name}}
+			if name == "node" {
+				s.Owner.Processes = append(s.Owner.Processes, socktab.Process{PID: pid + 1, Name: "forked", Image: name})
+			}
 		}
 		return s
 	}

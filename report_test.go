@@ -258,6 +258,10 @@ func TestReportIsJudgedByFacts(t *testing.T) {
 			r.IPv4.UDPBy = "loopback0"
 			r.Wire = []loopback.WireReport{wire("loopback0", false, "loopback0"), wire("eth0", true, "eth0")}
 		}},
+		{"a detour, and four let in", machine{}, func(r *report) {
+			r.IPv4.UDPBy = "loopback0"
+			r.Wire = []loopback.WireReport{wire("eth0", true, "all", "eth0"), wire("eth1", true, "eth1"), wire("eth2", true, "eth2")}
+		}},
 		{"a detour of IPv6", machine{}, func(r *report) {
 			r.IPv6.TCPBy, r.IPv6.UDPBy, r.IPv6.UDPFrom = "loopback0", "loopback0", six
 			r.Wire = []loopback.WireReport{wire("loopback0", true, "loopback0")}

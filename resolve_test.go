@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -181,6 +182,7 @@ func TestResolveRefusesWhatIsNoName(t *testing.T) {
 		".localhost":                        "a label of 0 bytes; 1 to 63 are allowed",
 		strings.Repeat("a", 64):             "a label of 64 bytes; 1 to 63 are allowed",
 		strings.Repeat("a", 300):            "a name of 300 bytes; 253 is the limit",
+		strings.Repeat("b.", 126) + "cc":    "a name of 254 bytes; 253 is the limit",
 		strings.Repeat("abcdefghi.", 26):    "a name of 259 bytes; 253 is the limit",
 		strings.Repeat("localhost.", 1<<20): "a name of 10485759 bytes; 253 is the limit",
 	} {
@@ -315,5 +317,25 @@ func TestDialAndListenTakeAddressesAsPackageNet(t *testing.T) {
 		order := loopback.DialOrder(parseAddrs(tt.found), tt.repeats)
 		assert.Equal(t, parseAddrs(tt.dial), order, "%s: %s", tt.name, tt.found)
 		assert.Equal(t, netip.MustParseAddr(tt.listen), loopback.ListenAddr(order, tt.name), "%s: %s", tt.name, tt.found)
+	}
+}
+
+func TestAttemptsLeaveTimeForWhatFollows(t *testing.T) {
+	assert.Equal(t, time.Second, loopback.Within(t.Context(), time.Second))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	assert.Equal(t, time.Second, loopback.Within(ctx, time.Second))
+	d := loopback.Within(ctx, 2*time.Hour)
+	assert.LessOrEqual(t, d, 45*time.Minute, "three quarters of what is left")
+	assert.Greater(t, d, 40*time.Minute)
+}
+
+func TestStubIsThatOfSystemd(t *testing.T) {
+	_, err := os.Stat("/run/systemd/resolve/stub-resolv.conf")
+	for server, want := range map[string]bool{
+		"": true, "127.0.0.53:53": err == nil, "127.0.0.54:53": err == nil,
+		"127.0.0.55:53": false, "127.0.0.53:54": false, "127.0.0.53": false, "192.0.2.1:53": false,
+	} {
+		assert.Equal(t, want, loopback.IsStub(server), "%q", server)
 	}
 }

@@ -172,6 +172,12 @@ func TestProblemIsNamed(t *testing.T) {
 		{"127.0.0.1 x\"'`“”„‘’ lo\u200bcalhost", "127.0.0.1", `a quotation mark (")`, "delete it"}, // the first of more than eight
 		{"127.0.0.1 \xa0localhost", "127.0.0.1", "the byte 0xA0, which is not UTF-8,", "write a space in its place"},
 		{"127.0.0.1 \x85localhost", "127.0.0.1", "the byte 0x85, which is not UTF-8,", "write a space in its place"},
+		{"00000::1 localhost", "-", `"00000::1" is not an address`, "correct it"},
+		{"127.0.0.1 local\u200chost", "127.0.0.1", "a zero-width non-joiner (U+200C)", "delete it"},
+		{"127.0.0.1 local\u200dhost", "127.0.0.1", "a zero-width joiner (U+200D)", "delete it"},
+		{"127.0.0.1 local\u2060host", "127.0.0.1", "a word joiner (U+2060)", "delete it"},
+		{"127.0.0.1\u202flocalhost", "127.0.0.1", "a narrow no-break space (U+202F)", "write a space in its place"},
+		{"127.0.0.1 localhost\u2029", "127.0.0.1", "a paragraph separator (U+2029)", "write a space in its place"},
 		{"127..1 localhost", "-", `"127..1" is not an address`, "correct it"},
 		{"0 localhost", "0.0.0.0", `"0" is a spelling of 0.0.0.0 that package net does not read`, "write 0.0.0.0"},
 		{"::ffff:127.0.0.1 # localhost", "127.0.0.1", "a # makes a comment of what is behind it", "delete the #"},
@@ -203,7 +209,7 @@ func TestProblemIsNamed(t *testing.T) {
 		assert.False(t, e.ReadBy(hostsfile.ByGo), "%q", tt.line)
 		assert.Less(t, len(e.Problem.Why), 200)
 	}
-	for _, line := range []string{"127.0.0.1 # other localhost", "127.0.0.1 x # localhost", "localhost", "x localhosts 127.0.0.1", "127.0.0.1 local\ufffdhost"} {
+	for _, line := range []string{"127.0.0.1 # other localhost", "127.0.0.1 x # localhost", "localhost", "x localhosts 127.0.0.1", "mylocalhost other", "127.0.0.1 local\ufffdhost"} {
 		assert.Empty(t, parse(line+"\n", "localhost").Entries, "%q", line)
 	}
 	for _, names := range [][2]string{{"A.Z.test", "a.z.test"}, {"a.z.test", "A.Z.test"}} {
@@ -213,6 +219,7 @@ func TestProblemIsNamed(t *testing.T) {
 		assert.Equal(t, "1 127.0.0.1 ", summary(parse("127.0.0.1 "+wide[0]+"\n", wide[1])))
 	}
 	assert.Empty(t, parse("127.0.0.1 a\uff5fb\n", "a\x7fb").Entries, "what follows the full-width forms")
+	assert.Empty(t, parse("127.0.0.1 a[b\n", "a{b").Entries)
 	assert.Empty(t, parse("127.0.0.1 a?b\n", "a_b").Entries)
 	assert.Empty(t, parse("127.0.0.1 a@[b\n", "a`{b").Entries, "only letters have a case")
 	e := parse("127.0.0.1 localhost\n", "localhost.").Entries[0]
@@ -255,6 +262,8 @@ func TestUTF16IsNamed(t *testing.T) {
 			assert.False(t, h.Unended)
 			assert.NoError(t, h.Err)
 			assert.NotContains(t, summary(parse(encode(mark+text, order)+"\n127.1 localhost\n", "localhost")), "m", "what only others read")
+			assert.NotContains(t, summary(parse(encode(mark+text, order)+"\n#\r127.0.0.9 localhost\n", "localhost")), "127.0.0.9")
+			assert.Equal(t, "1 127.0.0.1 ", summary(parse(encode(mark+"127.0.0.1 localhost\n# nothing more\n", order), "localhost")))
 
 			h = parse(encode(mark+text, order)+"\n127.0.0.1 localhost\n", "localhost")
 			assert.True(t, h.Has(hostsfile.ByGo), "what a tool appended is read")
