@@ -360,31 +360,28 @@ func TestMemoryDoesNotDependOnTheFile(t *testing.T) {
 }
 
 func TestReadsUpToMaxSize(t *testing.T) {
-	pad := "# " + strings.Repeat("x", 32<<10) + "\n"
-	read := func(size int) *hostsfile.File {
-		return hostsfile.Parse("/etc/hosts", &lines{n: size/len(pad) + 1, text: func(i int) string {
-			if i == size/len(pad) {
-				return "127.0.0.1 localhost\n"
-			}
-			return pad
-		}}, "localhost")
-	}
-	h := read(40 << 20)
-	assert.Equal(t, "127.0.0.1", h.Entries[0].Addr.String())
-	assert.False(t, h.TooBig)
-	h = read(70 << 20)
+	full := strings.Repeat("#", 32<<10-1) + "\n"
+	const entry = "127.0.0.1 localhost\n"
+	n := hostsfile.MaxSize / len(full)
+	h := hostsfile.Parse("/etc/hosts", &lines{n: n + 1, text: func(i int) string {
+		if i < n {
+			return full
+		}
+		return entry
+	}}, "localhost")
 	assert.Empty(t, h.Entries)
 	assert.True(t, h.TooBig)
-	full := strings.Repeat("#", 32<<10-1) + "\n"
-	for short, tooBig := range map[int]bool{0: true, 1: false} { // bytes less than the limit
-		h = hostsfile.Parse("/etc/hosts", &lines{n: hostsfile.MaxSize / len(full), text: func(i int) string {
-			if i == 0 {
-				return full[short:]
-			}
-			return full
-		}}, "localhost")
-		assert.Equal(t, tooBig, h.TooBig)
-	}
+	h = hostsfile.Parse("/etc/hosts", &lines{n: n + 1, text: func(i int) string {
+		switch i {
+		case 0:
+			return full[len(entry)+1:] // so that the file is one byte smaller than the limit
+		case n:
+			return entry
+		}
+		return full
+	}}, "localhost")
+	assert.Equal(t, fmt.Sprintf("%d 127.0.0.1 glm", n+1), summary(h))
+	assert.False(t, h.TooBig)
 	line := &lines{n: 100 << 10, text: func(int) string { return strings.Repeat("\x00", 1<<10) }}
 	h = hostsfile.Parse("/etc/hosts", line, "localhost")
 	assert.False(t, h.TooBig, "package net stops at the first line, which is too long")
