@@ -134,6 +134,8 @@ func TestReasonSaysWhoReadsWhat(t *testing.T) {
 		"http://:80/":     `has no host, which Go, Perl and Node take for this machine and browsers refuse`,
 		"http://":         `names no host, and many clients then connect to this machine`,
 		"amqp:///vhost":   `names no host, and many clients then connect to this machine`,
+		"file:///\x7f":    `names no host, and many clients then connect to this machine`,
+		"localhost:x":     `is refused by Go's parsers, but other programs find "localhost" in it, the name of loopback by RFC 6761, but Go and the C library believe the hosts file, and without an entry there DNS`,
 		"file:///":        `is the path of a file, and nothing connects to it`,
 		"file:///etc":     `is the path of a file, and nothing connects to it`,
 		"127.0.0.1":       `is an address of 127.0.0.0/8, and a connection to it stays on this machine`,

@@ -33,6 +33,8 @@ func TestOutcome(t *testing.T) {
 			`{"ok":false,"error":"dial tcp: connect: connection refused","errno":"ECONNREFUSED"}`, "connection refused", false},
 		{"timeout", loopback.Outcome{Tried: true, Err: timeout},
 			`{"ok":false,"error":"dial tcp: context deadline exceeded"}`, "no answer", false},
+		{"end of a context", loopback.Outcome{Tried: true, Err: &net.OpError{Op: "dial", Net: "tcp", Err: context.Canceled}},
+			`{"ok":false,"error":"dial tcp: context canceled"}`, "no answer", false},
 		{"kernel timeout", loopback.Outcome{Tried: true, Err: syscall.ETIMEDOUT},
 			`{"ok":false,"error":"connection timed out","errno":"ETIMEDOUT"}`, "no answer", false},
 		{"other", loopback.Outcome{Tried: true, Err: errors.New("no")}, `{"ok":false,"error":"no"}`, "no", false},

@@ -552,6 +552,8 @@ func TestReportZero(t *testing.T) {
 	six := healthyReport()
 	six.Verdict, six.IPv4 = loopback.VerdictOK, loopback.FamilyReport{}
 	assert.True(t, strings.HasPrefix(six.String(), "loopback: OK  ::1 works, and routing keeps other machines out\n"), "of no judge: %v", six)
+	six.IPv6 = loopback.FamilyReport{}
+	assert.True(t, strings.HasPrefix(six.String(), "loopback: OK\n"), "of no judge: %v", six)
 }
 
 // The page of a machine with something to say in each part.

@@ -209,7 +209,7 @@ func TestProblemIsNamed(t *testing.T) {
 		assert.False(t, e.ReadBy(hostsfile.ByGo), "%q", tt.line)
 		assert.Less(t, len(e.Problem.Why), 200)
 	}
-	for _, line := range []string{"127.0.0.1 # other localhost", "127.0.0.1 x # localhost", "localhost", "x localhosts 127.0.0.1", "mylocalhost other", "127.0.0.1 local\ufffdhost"} {
+	for _, line := range []string{"127.0.0.1 # other localhost", "127.0.0.1 x # localhost", "localhost", "x localhosts 127.0.0.1", "mylocalhost other", "127.0.0.1xxxxxxxxx notlocalhost", "127.0.0.1 local\ufffdhost"} {
 		assert.Empty(t, parse(line+"\n", "localhost").Entries, "%q", line)
 	}
 	for _, names := range [][2]string{{"A.Z.test", "a.z.test"}, {"a.z.test", "A.Z.test"}} {

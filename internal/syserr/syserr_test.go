@@ -20,6 +20,12 @@ func TestShortageIsTemporary(t *testing.T) {
 		assert.ErrorIs(t, op, errno)
 		assert.IsType(t, (*os.SyscallError)(nil), op.Err)
 		assert.Contains(t, fmt.Sprint(op), errno.Error())
+		given := os.NewSyscallError("accept4", errno)
+		if errno.Temporary() {
+			assert.Equal(t, given, syserr.Temporary(given), "nothing is to be changed")
+		} else {
+			assert.EqualError(t, syserr.Temporary(given), "accept: "+errno.Error())
+		}
 	}
 }
 
