@@ -285,7 +285,7 @@ func TestALongLineStopsPackageNet(t *testing.T) {
 	h := parse("127.0.0.1 localhost\n"+long(64<<10)+"::1 localhost\n", "localhost")
 	assert.Equal(t, "1 127.0.0.1 glm; 3 ::1 glm", summary(h), "that much fits")
 	assert.Empty(t, h.Problem)
-	h = parse("127.0.0.1 localhost\n"+long(64<<10+1)+"::1 localhost\n::1\flocalhost\n::1%lo localhost\n", "localhost")
+	h = parse("127.0.0.1 localhost\n"+long(64<<10+1)+"::1 localhost\n::1\flocalhost\n::1%lo localhost\n"+long(70<<10), "localhost")
 	assert.Equal(t, "1 127.0.0.1 glm; 3 ::1 lm; 4 ::1 lm; 5 ::1%lo m", summary(h))
 	assert.Equal(t, "package net reads no further than line 2, which is longer than 64 KiB", h.Problem.Why)
 	assert.Equal(t, "break up line 2 of /etc/hosts", h.Problem.Fix)
