@@ -390,6 +390,15 @@ func TestIngressText(t *testing.T) {
 func TestBindingZeroIsNotBound(t *testing.T) {
 	assert.False(t, loopback.Binding{}.Bound())
 	assert.Equal(t, " invalid AddrPort (not bound)", loopback.Binding{}.String())
+	for text, want := range map[string]string{
+		`{"network":"tcp6","addr":"[::1]:80","ingress":"device","bound":false,"error":"why"}`:   "tcp6 [::1]:80 (not bound): why",
+		`{"network":"tcp4","addr":"127.0.0.1:80","ingress":"check","bound":true,"error":"why"}`: "tcp4 127.0.0.1:80 (ingress check): why",
+		`{"network":"udp4","addr":"127.0.0.1:80","ingress":"any","bound":true}`:                 "udp4 127.0.0.1:80 (ingress any)",
+	} {
+		var b loopback.Binding
+		require.NoError(t, b.UnmarshalJSON([]byte(text)))
+		assert.Equal(t, want, b.String())
+	}
 }
 
 // A Binding comes back from JSON as it was, with an error of the same text and

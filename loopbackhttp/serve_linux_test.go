@@ -1,6 +1,7 @@
 package loopbackhttp_test
 
 import (
+	"net/http"
 	"os"
 	"slices"
 	"syscall"
@@ -14,6 +15,18 @@ import (
 	"example.com/loopback/loopbackhttp"
 )
 
+// serves reports whether a socket is that of a server of HTTP, and not a temporary
+// one of the proofs.
+func serves(s loopback.Socket) bool {
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + s.Addr.String())
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return true
+}
+
 // A server that cannot accept any more says so.
 func TestListenAndServeSaysWhyItEnds(t *testing.T) {
 	if os.Getenv("LOOPBACK_TEST_EMULATED") != "" {
@@ -26,7 +39,7 @@ func TestListenAndServeSaysWhyItEnds(t *testing.T) {
 	for start := time.Now(); ; time.Sleep(time.Millisecond) { // until it listens
 		sockets, err := loopback.Sockets()
 		require.NoError(t, err)
-		if i := slices.IndexFunc(sockets, func(s loopback.Socket) bool { return s.Network == "tcp" && !slices.Contains(before, s) }); i >= 0 {
+		if i := slices.IndexFunc(sockets, func(s loopback.Socket) bool { return s.Network == "tcp" && !slices.Contains(before, s) && serves(s) }); i >= 0 {
 			require.NoError(t, syscall.Shutdown(sockets[i].FD, syscall.SHUT_RDWR)) // then accept(2) fails
 			select {
 			case err := <-ended:
