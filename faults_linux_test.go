@@ -226,6 +226,9 @@ func TestListenUnderFaults(t *testing.T) {
 					} else {
 						wantNotWeaker(t, f, want, c.Bindings())
 						wantHeld(t, f, c.Bindings())
+						if lc.RequireBoth && !t.Failed() { // a failure takes its time
+							wantServed(t, f, c)
+						}
 						assert.NoError(t, c.Close(), "%v", f)
 					}
 					assert.Equal(t, before, descriptors(t), "%v: left open", f)
@@ -234,6 +237,41 @@ func TestListenUnderFaults(t *testing.T) {
 				assert.Greater(t, failures, faults/3)
 			})
 		}
+	}
+}
+
+// wantServed sends to each address that is bound, and expects it to arrive.
+func wantServed(t *testing.T, f faulttest.Fault, c bound) {
+	t.Helper()
+	arrives := func() (net.Addr, error) { // whom something is from
+		_, from, err := c.(*loopback.PacketConn).ReadFrom(make([]byte, 1))
+		return from, err
+	}
+	network := "udp"
+	if ln, ok := c.(*loopback.Listener); ok {
+		network = "tcp"
+		arrives = func() (net.Addr, error) {
+			conn, err := ln.Accept()
+			if err != nil {
+				return nil, err
+			}
+			defer conn.Close()
+			return conn.RemoteAddr(), nil
+		}
+	}
+	assert.NoError(t, c.(interface{ SetDeadline(t time.Time) error }).SetDeadline(time.Now().Add(patience)))
+	for _, at := range c.AddrPorts() {
+		client, err := net.Dial(network, at.String())
+		if !assert.NoError(t, err, "%v", f) {
+			return
+		}
+		_, err = client.Write([]byte("x"))
+		assert.NoError(t, err, "%v", f)
+		from, err := arrives()
+		if assert.NoError(t, err, "%v: %v is not served", f, at) {
+			assert.Equal(t, client.LocalAddr().String(), from.String(), "%v", f)
+		}
+		client.Close()
 	}
 }
 
