@@ -471,6 +471,8 @@ func TestProbeCountsPrograms(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), python, "-c", script, tt.script)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 			cmd.Stderr = os.Stderr
+			ready := filepath.Join(t.TempDir(), "ready")
+			cmd.Env = append(os.Environ(), "READY="+ready)
 			require.NoError(t, cmd.Start())
 			t.Cleanup(func() {
 				syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -478,6 +480,7 @@ func TestProbeCountsPrograms(t *testing.T) {
 				await(t, func() bool { return len(listeners(t)) == 0 })
 			})
 			await(t, func() bool { return len(listeners(t)) == 2 })
+			await(t, func() bool { _, err := os.Stat(ready); return err == nil })
 			r, err := loopback.Probe(t.Context(), probePort)
 			require.NoError(t, err)
 			t.Logf("\n%v", r)
@@ -510,7 +513,9 @@ def bind(family):
     return s
 def wait():
     time.sleep(60)
-ready = wait
+def ready():
+    open(os.environ["READY"], "w").close()
+    wait()
 MAIN
 `
 

@@ -456,7 +456,7 @@ func TestNewOfClosedSources(t *testing.T) {
 		r, err := merge.New(sources)
 		assert.Error(t, err)
 		assert.Nil(t, r)
-		assert.Equal(t, first, lowest(), "left open")
+		assert.LessOrEqual(t, lowest(), first, "left open") // others may have been closed
 	}
 }
 

@@ -223,7 +223,7 @@ func TestUnderFaults(t *testing.T) {
 		assert.EqualError(t, err, "connect: operation not permitted")
 		assert.Nil(t, c)
 	})
-	assert.Equal(t, before, lowest(), "left open")
+	assert.LessOrEqual(t, lowest(), before, "left open") // others may have been closed
 
 	for errno, want := range map[unix.Errno]string{ // the first three are of kernels that have no such number
 		unix.ENOPROTOOPT: "", unix.EOPNOTSUPP: "", unix.EINVAL: "",
