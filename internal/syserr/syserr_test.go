@@ -38,7 +38,6 @@ func TestConnectionFailed(t *testing.T) {
 		syscall.EOPNOTSUPP:   true,
 		syscall.ENOTCONN:     true,
 		syscall.ENETDOWN:     true,
-		syscall.EHOSTDOWN:    true,
 		syscall.ECONNABORTED: true,
 		syscall.ECONNRESET:   true,
 		syscall.ENETUNREACH:  true,
