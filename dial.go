@@ -84,9 +84,9 @@ func dialAddrs(ctx context.Context, network, address string) ([]netip.AddrPort, 
 // an answer takes microseconds.
 const attemptDelay = 100 * time.Millisecond
 
-// race connects with dial to the first of addrs that answers. TCP attempts overlap; UDP
-// knows at once. The errors are those of the attempts, in the order of addrs.
-// No attempt goes on after race has returned.
+// race connects with dial to the first of addrs that answers. An attempt that
+// takes attemptDelay is overtaken by the next one. The errors are those of the
+// attempts, in the order of addrs. No attempt goes on after race has returned.
 func race(ctx context.Context, network string, addrs []netip.AddrPort,
 	dial func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, *net.OpError),
 ) (net.Conn, attemptErrors) {

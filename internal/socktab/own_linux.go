@@ -145,9 +145,9 @@ func protocol(info sockctl.Info) string {
 	return ""
 }
 
-// isConnectedRaw reports whether a raw socket is connected. The kernel tells no
-// peer of one that was connected to port 0, as package net does it, and a path
-// MTU of none that is not connected: ip(7), IP_MTU.
+// isConnectedRaw reports whether a raw socket is connected. Package net connects
+// it to port 0, and the kernel then tells no peer. It tells the path MTU of a
+// connected socket alone: ip(7), IP_MTU.
 func isConnectedRaw(fd int) bool {
 	_, err4 := unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU)
 	_, err6 := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU)
