@@ -3,7 +3,6 @@ package loopback_test
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
@@ -116,26 +115,6 @@ func TestIngressRefusesWhomTheKernelDoesNotKnow(t *testing.T) {
 	}
 }
 
-// A diag is what the kernel tells of the socket at the other end.
-type diag struct {
-	state         byte
-	local, remote netip.AddrPort
-	uid, inode    uint32
-}
-
-// message returns a struct inet_diag_msg.
-func (d diag) message() []byte {
-	b := make([]byte, 72)
-	b[0], b[1] = unix.AF_INET, d.state
-	binary.BigEndian.PutUint16(b[4:], d.local.Port())
-	binary.BigEndian.PutUint16(b[6:], d.remote.Port())
-	copy(b[8:], d.local.Addr().AsSlice())
-	copy(b[24:], d.remote.Addr().AsSlice())
-	binary.NativeEndian.PutUint32(b[64:], d.uid)
-	binary.NativeEndian.PutUint32(b[68:], d.inode)
-	return b
-}
-
 // SameUser admits a connection if the kernel names this user. Who is not known is
 // refused, and the refusal says why.
 func TestSameUserRefusesWhomTheKernelDoesNotTell(t *testing.T) {
@@ -156,14 +135,14 @@ func TestSameUserRefusesWhomTheKernelDoesNotTell(t *testing.T) {
 	const unknown = "loopback: connection refused by policy: loopback: the user of the peer is not known: the kernel does not tell"
 	const gone = "loopback: connection refused by policy: loopback: the peer is gone: the connection is closed at the other end"
 	for name, tt := range map[string]struct {
-		change func(d *diag)
+		change func(d *faulttest.Diag)
 		answer func(request []byte) []byte // in place of d
 		why    string                      // "" lets it in
 	}{
-		"as it is":         {change: func(*diag) {}},
-		"another user":     {change: func(d *diag) { d.uid = 7 }, why: "loopback: connection refused by policy: user 7 is not admitted"},
-		"the overflow id":  {change: func(d *diag) { d.uid = 65534 }, why: unknown + ": the user has no id here"},
-		"no process, gone": {change: func(d *diag) { d.inode, d.state = 0, 6 }, why: gone}, // TIME_WAIT
+		"as it is":         {change: func(*faulttest.Diag) {}},
+		"another user":     {change: func(d *faulttest.Diag) { d.UID = 7 }, why: "loopback: connection refused by policy: user 7 is not admitted"},
+		"the overflow id":  {change: func(d *faulttest.Diag) { d.UID = 65534 }, why: unknown + ": the user has no id here"},
+		"no process, gone": {change: func(d *faulttest.Diag) { d.Inode, d.State = 0, 6 }, why: gone}, // TIME_WAIT
 		"refused":          {answer: func(r []byte) []byte { return faulttest.ErrorMessage(r, unix.EPERM) }, why: unknown + ": operation not permitted"},
 		"nonsense":         {answer: func(r []byte) []byte { return faulttest.Message(r, unix.RTM_NEWROUTE, nil) }, why: unknown + ": malformed netlink answer"},
 	} {
@@ -174,10 +153,10 @@ func TestSameUserRefusesWhomTheKernelDoesNotTell(t *testing.T) {
 				if tt.answer != nil {
 					return [][]byte{tt.answer(r)}
 				}
-				d := diag{state: 1, uid: uint32(os.Geteuid()), inode: 1,
-					local: netip.MustParseAddrPort(client.LocalAddr().String()), remote: ln.AddrPorts()[0]}
+				d := faulttest.Diag{State: 1, UID: uint32(os.Geteuid()), Inode: 1,
+					Local: netip.MustParseAddrPort(client.LocalAddr().String()), Remote: ln.AddrPorts()[0]}
 				tt.change(&d)
-				return [][]byte{faulttest.Message(r, unix.SOCK_DIAG_BY_FAMILY, d.message())}
+				return [][]byte{faulttest.Message(r, unix.SOCK_DIAG_BY_FAMILY, d.Message())}
 			})
 			require.NoError(t, ln.SetDeadline(time.Now().Add(patience)))
 			if tt.why != "" {

@@ -4,6 +4,7 @@ package faulttest
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"os"
 	"slices"
 	"testing"
@@ -90,4 +91,24 @@ func Message(request []byte, typ uint16, body []byte) []byte {
 // number: NLMSG_ERROR.
 func ErrorMessage(request []byte, errno unix.Errno) []byte {
 	return Message(request, unix.NLMSG_ERROR, binary.NativeEndian.AppendUint32(nil, uint32(-int32(errno))))
+}
+
+// A Diag is what the kernel tells of a TCP socket of IPv4.
+type Diag struct {
+	State         byte
+	Local, Remote netip.AddrPort
+	UID, Inode    uint32
+}
+
+// Message returns d as a struct inet_diag_msg: sock_diag(7).
+func (d Diag) Message() []byte {
+	b := make([]byte, 72)
+	b[0], b[1] = unix.AF_INET, d.State
+	binary.BigEndian.PutUint16(b[4:], d.Local.Port())
+	binary.BigEndian.PutUint16(b[6:], d.Remote.Port())
+	copy(b[8:], d.Local.Addr().AsSlice())
+	copy(b[24:], d.Remote.Addr().AsSlice())
+	binary.NativeEndian.PutUint32(b[64:], d.UID)
+	binary.NativeEndian.PutUint32(b[68:], d.Inode)
+	return b
 }

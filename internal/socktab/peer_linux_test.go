@@ -1,7 +1,6 @@
 package socktab_test
 
 import (
-	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
@@ -18,29 +17,9 @@ import (
 	"example.com/loopback/internal/socktab"
 )
 
-// A diag is what the kernel tells of a TCP socket.
-type diag struct {
-	state         byte
-	local, remote netip.AddrPort
-	uid, inode    uint32
-}
-
-// message returns a struct inet_diag_msg.
-func (d diag) message() []byte {
-	b := make([]byte, 72)
-	b[0], b[1] = unix.AF_INET, d.state
-	binary.BigEndian.PutUint16(b[4:], d.local.Port())
-	binary.BigEndian.PutUint16(b[6:], d.remote.Port())
-	copy(b[8:], d.local.Addr().AsSlice())
-	copy(b[24:], d.remote.Addr().AsSlice())
-	binary.NativeEndian.PutUint32(b[64:], d.uid)
-	binary.NativeEndian.PutUint32(b[68:], d.inode)
-	return b
-}
-
 // connection returns the ends of a TCP connection, and the socket of the client
 // as the kernel should tell it.
-func connection(t *testing.T) (client, server *net.TCPConn, told diag) {
+func connection(t *testing.T) (client, server *net.TCPConn, told faulttest.Diag) {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -51,9 +30,9 @@ func connection(t *testing.T) (client, server *net.TCPConn, told diag) {
 	s, err := ln.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Close() })
-	return c.(*net.TCPConn), s.(*net.TCPConn), diag{
-		state: 1, uid: 7, inode: 1,
-		local: netip.MustParseAddrPort(c.LocalAddr().String()), remote: netip.MustParseAddrPort(c.RemoteAddr().String()),
+	return c.(*net.TCPConn), s.(*net.TCPConn), faulttest.Diag{
+		State: 1, UID: 7, Inode: 1,
+		Local: netip.MustParseAddrPort(c.LocalAddr().String()), Remote: netip.MustParseAddrPort(c.RemoteAddr().String()),
 	}
 }
 
@@ -88,11 +67,11 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 	errno := func(errno unix.Errno) faulttest.Kernel {
 		return func(r []byte) [][]byte { return [][]byte{faulttest.ErrorMessage(r, errno)} }
 	}
-	tell := func(change func(d *diag)) faulttest.Kernel {
+	tell := func(change func(d *faulttest.Diag)) faulttest.Kernel {
 		d := told
 		change(&d)
 		return func(r []byte) [][]byte {
-			return [][]byte{faulttest.Message(r, unix.SOCK_DIAG_BY_FAMILY, d.message())}
+			return [][]byte{faulttest.Message(r, unix.SOCK_DIAG_BY_FAMILY, d.Message())}
 		}
 	}
 	type row struct {
@@ -101,15 +80,17 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 	}
 	const unknown = "the kernel does not tell: "
 	rows := map[string]row{
-		"as it is":        {tell(func(*diag) {}), ""},
-		"no user":         {tell(func(d *diag) { d.uid = ^uint32(0) }), unknown + "the user has no id here"},
-		"overflow id":     {tell(func(d *diag) { d.uid = 65534 }), unknown + "the user has no id here"},
-		"another address": {tell(func(d *diag) { d.local = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), d.local.Port()) }), unknown + "this machine has no socket at the other end"},
-		"another port":    {tell(func(d *diag) { d.local = netip.AddrPortFrom(d.local.Addr(), d.local.Port()+1) }), unknown + "this machine has no socket at the other end"},
-		"to another":      {tell(func(d *diag) { d.remote = netip.AddrPort{} }), unknown + "this machine has no socket at the other end"},
-		"none":            {errno(unix.ENOENT), unknown + "this machine has no socket at the other end"},
-		"refused":         {errno(unix.EPERM), unknown + "operation not permitted"},
-		"no process":      {tell(func(d *diag) { d.inode = 0 }), unknown + "no process has the socket at the other end"},
+		"as it is":    {tell(func(*faulttest.Diag) {}), ""},
+		"no user":     {tell(func(d *faulttest.Diag) { d.UID = ^uint32(0) }), unknown + "the user has no id here"},
+		"overflow id": {tell(func(d *faulttest.Diag) { d.UID = 65534 }), unknown + "the user has no id here"},
+		"another address": {tell(func(d *faulttest.Diag) {
+			d.Local = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), d.Local.Port())
+		}), unknown + "this machine has no socket at the other end"},
+		"another port": {tell(func(d *faulttest.Diag) { d.Local = netip.AddrPortFrom(d.Local.Addr(), d.Local.Port()+1) }), unknown + "this machine has no socket at the other end"},
+		"to another":   {tell(func(d *faulttest.Diag) { d.Remote = netip.AddrPort{} }), unknown + "this machine has no socket at the other end"},
+		"none":         {errno(unix.ENOENT), unknown + "this machine has no socket at the other end"},
+		"refused":      {errno(unix.EPERM), unknown + "operation not permitted"},
+		"no process":   {tell(func(d *faulttest.Diag) { d.Inode = 0 }), unknown + "no process has the socket at the other end"},
 	}
 	connected := map[byte]bool{1: true, 4: true, 5: true, 8: true} // ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT
 	for state := range byte(13) {
@@ -117,9 +98,9 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 		if !connected[state] {
 			want = unknown + "the socket at the other end is in state " + strconv.Itoa(int(state))
 		}
-		rows["state "+strconv.Itoa(int(state))] = row{tell(func(d *diag) { d.state = state }), want}
+		rows["state "+strconv.Itoa(int(state))] = row{tell(func(d *faulttest.Diag) { d.State = state }), want}
 		if state != 1 {
-			rows["no process, state "+strconv.Itoa(int(state))] = row{tell(func(d *diag) { d.state, d.inode = state, 0 }), "the connection is closed at the other end"}
+			rows["no process, state "+strconv.Itoa(int(state))] = row{tell(func(d *faulttest.Diag) { d.State, d.Inode = state, 0 }), "the connection is closed at the other end"}
 		}
 	}
 	ask := func(name, want string) {
@@ -139,7 +120,7 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 	}
 
 	// Of the socket at hand, a failing question is an error.
-	faulttest.Imitate(t, netlink, tell(func(*diag) {}))
+	faulttest.Imitate(t, netlink, tell(func(*faulttest.Diag) {}))
 	for option, want := range map[[2]uint64]string{
 		{unix.SOL_SOCKET, unix.SO_DOMAIN}:       "getsockopt SO_DOMAIN: operation not permitted",
 		{unix.SOL_SOCKET, unix.SO_PROTOCOL}:     "getsockopt SO_PROTOCOL: operation not permitted",
@@ -182,13 +163,13 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 	// One that has closed a direction is still there, whichever end it was.
 	var other *net.TCPConn
 	other, server, told = connection(t)
-	faulttest.Imitate(t, netlink, tell(func(d *diag) { d.state = 5 }))
+	faulttest.Imitate(t, netlink, tell(func(d *faulttest.Diag) { d.State = 5 }))
 	require.NoError(t, other.CloseWrite())
 	ask("its direction is closed", "")
 	require.NoError(t, server.CloseWrite())
 	ask("both directions are closed", "the connection is closed at the other end")
 	_, server, told = connection(t)
-	faulttest.Imitate(t, netlink, tell(func(*diag) {}))
+	faulttest.Imitate(t, netlink, tell(func(*faulttest.Diag) {}))
 	require.NoError(t, server.CloseWrite())
 	ask("our direction is closed", "")
 	require.Eventually(t, func() bool { return state(t, server) == 5 }, 10*time.Second, time.Millisecond)
@@ -197,9 +178,9 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 	// A client that hangs up while it is asked for is gone.
 	for name, kernel := range map[string]func() faulttest.Kernel{
 		"none":       func() faulttest.Kernel { return errno(unix.ENOENT) },
-		"no process": func() faulttest.Kernel { return tell(func(d *diag) { d.inode = 0 }) },
-		"closed":     func() faulttest.Kernel { return tell(func(d *diag) { d.state = 7 }) },
-		"a listener": func() faulttest.Kernel { return tell(func(d *diag) { d.remote = netip.AddrPort{} }) },
+		"no process": func() faulttest.Kernel { return tell(func(d *faulttest.Diag) { d.Inode = 0 }) },
+		"closed":     func() faulttest.Kernel { return tell(func(d *faulttest.Diag) { d.State = 7 }) },
+		"a listener": func() faulttest.Kernel { return tell(func(d *faulttest.Diag) { d.Remote = netip.AddrPort{} }) },
 	} {
 		var client *net.TCPConn
 		client, server, told = connection(t)
@@ -216,7 +197,7 @@ func TestPeersUIDByWhatTheKernelTells(t *testing.T) {
 
 	// So is one that resets it meanwhile, whatever the kernel tells of a later one.
 	client, server, told := connection(t)
-	answer := tell(func(*diag) {})
+	answer := tell(func(*faulttest.Diag) {})
 	faulttest.Imitate(t, netlink, func(r []byte) [][]byte {
 		_ = client.SetLinger(0)
 		_ = client.Close()
