@@ -20,7 +20,7 @@ var (
 	agreedHostPort = regexp.MustCompile(`^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]*))?$`)
 	agreedPort     = regexp.MustCompile(`^:([0-9]*)$`)
 	agreedURL      = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://(?:([A-Za-z0-9._~-]*)(?::([A-Za-z0-9._~-]*))?@)?(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]*)?([/?#].*)?$`)
-	agreedZone     = regexp.MustCompile(`^(.*)%(?:lo|[0-9])$`)
+	agreedZone     = regexp.MustCompile(`^([^%]*)%(?:lo|[0-9])$`)
 	portOfIPv6     = regexp.MustCompile(`^(.*):[0-9]+$`)
 	filePath       = regexp.MustCompile(`^(?i:file):///([^/].*)?$`)
 	webScheme      = regexp.MustCompile(`^(?i:https?|wss?|ftp)$`)

@@ -49,7 +49,7 @@ func FuzzIsHostHeader(f *testing.F) {
 
 func FuzzExplain(f *testing.F) {
 	seedHosts(f)
-	for _, text := range neighbours(f)[:500] {
+	for _, text := range append(neighbours(f)[:500], "::%%1") {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -66,8 +66,11 @@ func requireNothingLeft(t *testing.T) {
 	before, err := loopback.Sockets()
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond) // a goroutine that has said its last word is still counted
+		// What has said its last word is still counted for a moment.
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if runtime.NumGoroutine() <= goroutines && descriptors() <= open {
+				break
+			}
 		}
 		assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines, "goroutines")
 		assert.LessOrEqual(t, descriptors(), open, "descriptors")

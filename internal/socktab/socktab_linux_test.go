@@ -2,6 +2,7 @@ package socktab_test
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/netnstest"
 	"example.com/loopback/internal/sockctl"
 	"example.com/loopback/internal/socktab"
@@ -26,6 +28,17 @@ func onPort(t *testing.T, port uint16) (lines []string) {
 		assert.NotEmpty(t, s.Owner.Processes[0].Image)
 	}
 	return lines
+}
+
+func TestCoversByDevice(t *testing.T) {
+	for _, tt := range []struct {
+		device int
+		covers bool
+	}{{0, true}, {netif.LoopbackIndex, true}, {77, false}} {
+		s := socktab.Socket{Local: netip.MustParseAddrPort("[::]:1"), Device: tt.device}
+		assert.Equal(t, tt.covers, s.Covers(netip.MustParseAddr("127.0.0.1")), tt.device)
+		assert.Equal(t, tt.covers, s.Covers(netip.IPv6Loopback()), tt.device)
+	}
 }
 
 func TestOnPortListsEveryKindOfSocket(t *testing.T) {
