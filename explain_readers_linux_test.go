@@ -49,6 +49,9 @@ var readers = []reader{
 // once, and where DNS has 127.0.0.7 for every name, so that a text that any
 // reader looks up leads to this machine.
 func TestNoReaderRefutesReach(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the programs that read are run without -short only")
+	}
 	if !netnstest.In(t) {
 		return
 	}

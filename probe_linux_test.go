@@ -600,6 +600,9 @@ func bind(t *testing.T, path, text string) {
 
 // The servers that people have, as Debian configures them.
 func TestProbeServers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the servers are started without -short only")
+	}
 	if !netnstest.InWithUsers(t) {
 		return
 	}
