@@ -118,18 +118,20 @@ func TestExposedSeesRawSockets(t *testing.T) {
 }
 
 func TestExposedSeesVsock(t *testing.T) {
-	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Skipf("needs vsock: %v", err)
+	for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET} {
+		fd, err := unix.Socket(unix.AF_VSOCK, typ|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Skipf("needs vsock: %v", err)
+		}
+		defer unix.Close(fd)
+		_, ok := listed(t, fd)
+		assert.False(t, ok, "it does not listen")
+		require.NoError(t, unix.Bind(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: unix.VMADDR_PORT_ANY}))
+		require.NoError(t, unix.Listen(fd, 1))
+		got, ok := listed(t, fd)
+		assert.True(t, ok)
+		assert.Equal(t, loopback.Socket{Network: "vsock", FD: fd, Exposed: true}, got)
 	}
-	defer unix.Close(fd)
-	_, ok := listed(t, fd)
-	assert.False(t, ok, "it does not listen")
-	require.NoError(t, unix.Bind(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: unix.VMADDR_PORT_ANY}))
-	require.NoError(t, unix.Listen(fd, 1))
-	got, ok := listed(t, fd)
-	assert.True(t, ok)
-	assert.Equal(t, loopback.Socket{Network: "vsock", FD: fd, Exposed: true}, got)
 }
 
 func TestSocketsNamesTheProtocol(t *testing.T) {

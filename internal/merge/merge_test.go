@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -421,6 +422,25 @@ func TestCloseDropsWhatWaits(t *testing.T) {
 			await(t, func() bool { return runtime.NumGoroutine() <= before })
 		})
 	}
+}
+
+// A receive that Close does not end, as the source is open still, ends by itself:
+// nobody waits for it, and a connection that it gets is closed.
+func TestCloseForgetsWhatIsReceivedLater(t *testing.T) {
+	r := receiving(t, merge.NewGoroutines, tcp(t))
+	waiting := r.goNext(2)
+	await(t, func() bool { return inNext() == 2 && count(`net\.\(\*TCPListener\)\.AcceptTCP\(`) == 1 })
+	r.Close()
+	for range 2 {
+		require.ErrorIs(t, wait(t, waiting).Err, net.ErrClosed)
+	}
+	c, err := net.DialTimeout("tcp", r.addr(0).String(), patience)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
+	_, err = c.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, r.sources[0].TCP.Close()) // or the Receiver would be closed twice
 }
 
 // A result that comes in while Close runs is not handed out after it.

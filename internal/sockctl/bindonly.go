@@ -57,10 +57,11 @@ func HasAddr(ctx context.Context, addr netip.Addr) error {
 	return CanConnect(addr)
 }
 
-// CanConnect returns nil if a socket can be connected to the loopback address
-// addr of this machine, and else the error that says why not. It connects a UDP
-// socket, which sends nothing. Where the way to addr leads out of this machine,
-// as by a default route, the error is [syscall.EADDRNOTAVAIL].
+// CanConnect returns nil if a socket can be connected to addr, a loopback
+// address of this machine that is unmapped, and else the error that says why
+// not. It connects a UDP socket, which sends nothing. Where the way to addr leads
+// out of this machine, as by a default route, the error is
+// [syscall.EADDRNOTAVAIL].
 func CanConnect(addr netip.Addr) error { return CanConnectAll([]netip.Addr{addr})[0] }
 
 // CanConnectAll returns what [CanConnect] returns of each address. It takes two
@@ -81,7 +82,7 @@ func (c *connector) canConnect(addr netip.Addr) error {
 		return err
 	}
 	if !from.IsLoopback() { // a route may say so, on purpose
-		local, err := netif.IsLocal(addr.Unmap())
+		local, err := netif.IsLocal(addr)
 		if err != nil {
 			return err
 		}
