@@ -179,7 +179,13 @@ func TestIPv6OffIsNotKnownWithoutParameters(t *testing.T) {
 	lo := net.Interface{Name: "lo", MTU: 1000}
 	cause, fix := netif.IPv6Off(lo)
 	assert.Contains(t, cause, "1280")
-	assert.Contains(t, fix, "mtu")
+	assert.Equal(t, "ip link set dev lo mtu 65536 && ip addr replace ::1/128 dev lo", fix)
+	for _, iface := range []string{"default", "lo"} { // either would have no IPv6 after it
+		netnstest.Sysctl(t, "net/ipv6/conf/"+iface+"/disable_ipv6", "1")
+		_, fix = netif.IPv6Off(lo)
+		assert.Equal(t, "ip link set dev lo mtu 65536 && sysctl -w net.ipv6.conf.lo.disable_ipv6=0 && ip addr replace ::1/128 dev lo", fix)
+		netnstest.Sysctl(t, "net/ipv6/conf/"+iface+"/disable_ipv6", "0")
+	}
 
 	netnstest.Sysctl(t, "net/ipv4/conf/lo/route_localnet", "1")
 	assert.NotEmpty(t, netif.NonZero("ipv4", "lo", "route_localnet"))

@@ -1,13 +1,16 @@
 package sockctl_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -207,6 +210,34 @@ func TestPktinfoIndex(t *testing.T) {
 		index, err = sockctl.PktinfoIndex(message(m[0], m[1], 7))
 		assert.EqualError(t, err, fmt.Sprintf("unexpected control message %d/%d", m[0], m[1]))
 		assert.Zero(t, index)
+	}
+}
+
+// The interface of a datagram is in two kinds of control messages, and in no
+// other, wherever they stand.
+func TestDatagramInterfaceIsThatOfItsMessage(t *testing.T) {
+	message := func(level, typ int32, at, size int) []byte { // that has 7 at an offset
+		b := make([]byte, unix.CmsgSpace(size))
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+		h.Level, h.Type = level, typ
+		h.SetLen(unix.CmsgLen(size))
+		binary.NativeEndian.PutUint32(b[unix.CmsgLen(0)+at:], 7)
+		return b
+	}
+	v4 := message(unix.IPPROTO_IP, unix.IP_PKTINFO, 0, unix.SizeofInet4Pktinfo)
+	v6 := message(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, 16, unix.SizeofInet6Pktinfo)
+	others := slices.Concat(
+		message(unix.IPPROTO_IP, unix.IP_ORIGDSTADDR, 0, unix.SizeofSockaddrInet4),
+		message(unix.SOL_SOCKET, unix.IP_PKTINFO, 0, unix.SizeofInet4Pktinfo),
+		message(unix.IPPROTO_IP, unix.IP_PKTINFO, 0, 8),
+		message(unix.IPPROTO_IPV6, unix.IPV6_ORIGDSTADDR, 16, unix.SizeofSockaddrInet6),
+		message(unix.SOL_SOCKET, unix.IPV6_PKTINFO, 16, unix.SizeofInet6Pktinfo),
+		message(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, 12, 16),
+	)
+	assert.Zero(t, sockctl.DatagramInterface(others))
+	for _, own := range [][]byte{v4, v6} {
+		assert.Equal(t, 7, sockctl.DatagramInterface(own))
+		assert.Equal(t, 7, sockctl.DatagramInterface(slices.Concat(others, own)))
 	}
 }
 

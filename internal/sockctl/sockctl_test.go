@@ -111,6 +111,18 @@ func TestRoundTripPassesOverOthers(t *testing.T) {
 	assert.Equal(t, 1, calls)
 }
 
+// An address that nothing can listen on has no round trip.
+func TestRoundTripOfNoListener(t *testing.T) {
+	if runtime.GOOS == "js" || runtime.GOOS == "wasip1" {
+		t.Skip("no sockets of a kernel")
+	}
+	err := sockctl.RoundTrip(t.Context(), netip.MustParseAddr("2001:db8::1"), func(_, _ *net.TCPConn) error {
+		t.Error("called")
+		return nil
+	})
+	assert.ErrorContains(t, err, "listen tcp [2001:db8::1]:0: ")
+}
+
 func TestRoundTripEndsWithItsContext(t *testing.T) {
 	if runtime.GOOS == "js" || runtime.GOOS == "wasip1" {
 		t.Skip("no sockets of a kernel")

@@ -82,6 +82,32 @@ func TestOnPortListsEveryKindOfSocket(t *testing.T) {
 	assert.Equal(t, []string{"tcp4 169.254.0.1:3003", "tcp6 [fe80::1%lo]:3003"}, onPort(t, 3003))
 }
 
+// A socket is full when the kernel takes no connection any more: one more waits
+// than listen(2) was told.
+func TestOnPortTellsAFullQueue(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	const room = 2
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrInet4{Port: 3000, Addr: [4]byte{127, 0, 0, 1}}))
+	require.NoError(t, unix.Listen(fd, room))
+	for waiting := 0; waiting <= room+1; waiting++ {
+		sockets, err := socktab.OnPort(3000)
+		require.NoError(t, err)
+		require.Len(t, sockets, 1)
+		assert.Equal(t, waiting > room, sockets[0].Full, "%d wait", waiting)
+		if waiting <= room {
+			c, err := net.Dial("tcp4", "127.0.0.1:3000")
+			require.NoError(t, err)
+			defer c.Close()
+		}
+	}
+}
+
 // The kernel here may lack a protocol or a family.
 func TestNamesOfProtocolsAndFamilies(t *testing.T) {
 	for number, want := range map[int]string{
