@@ -414,7 +414,7 @@ func (r *PortReport) tcpSockets() []PortSocket {
 
 func (s PortSocket) tcp() bool { return strings.HasPrefix(s.Network, "tcp") }
 
-// String returns the socket in a few words: "tcp4 127.0.1.1:3000, node (123)".
+// String returns the socket in a few words: "tcp4 127.0.1.1:3000 of node (123)".
 func (s PortSocket) String() string {
 	text := s.Network + " " + s.Addr.String()
 	switch {
