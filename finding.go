@@ -207,8 +207,9 @@ func (e errorRead) Is(target error) bool {
 
 // Timeout reports whether the text is that of a time that was up.
 func (e errorRead) Timeout() bool {
-	return slices.ContainsFunc([]error{os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled, syscall.ETIMEDOUT},
-		func(err error) bool { return strings.HasSuffix(e.text, err.Error()) })
+	return strings.HasSuffix(e.text, "operation was canceled") || // what package net makes of context.Canceled
+		slices.ContainsFunc([]error{os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled, syscall.ETIMEDOUT},
+			func(err error) bool { return strings.HasSuffix(e.text, err.Error()) })
 }
 
 // errnoOf returns the name of the error number in err, or "" if there is none.

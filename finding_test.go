@@ -20,6 +20,9 @@ import (
 func TestOutcome(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	timeout := &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, canceled := new(net.Dialer).DialContext(done, "tcp", "127.0.0.1:1")
 	for _, tt := range []struct {
 		name    string
 		outcome loopback.Outcome
@@ -35,6 +38,8 @@ func TestOutcome(t *testing.T) {
 			`{"ok":false,"error":"dial tcp: context deadline exceeded"}`, "no answer", false},
 		{"end of a context", loopback.Outcome{Tried: true, Err: &net.OpError{Op: "dial", Net: "tcp", Err: context.Canceled}},
 			`{"ok":false,"error":"dial tcp: context canceled"}`, "no answer", false},
+		{"end of the context of a Dialer", loopback.Outcome{Tried: true, Err: canceled},
+			`{"ok":false,"error":"dial tcp 127.0.0.1:1: operation was canceled"}`, "no answer", false},
 		{"kernel timeout", loopback.Outcome{Tried: true, Err: syscall.ETIMEDOUT},
 			`{"ok":false,"error":"connection timed out","errno":"ETIMEDOUT"}`, "no answer", false},
 		{"other", loopback.Outcome{Tried: true, Err: errors.New("no")}, `{"ok":false,"error":"no"}`, "no", false},
