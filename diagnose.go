@@ -74,7 +74,7 @@ func Diagnose(ctx context.Context) (*Report, error) {
 	})
 	m := r.examine()
 	wg.Wait()
-	if err := ctx.Err(); err != nil {
+	if err := sockctl.Ended(ctx); err != nil {
 		return nil, fmt.Errorf("loopback: diagnose: %w", err)
 	}
 	if resolveErr != nil {

@@ -59,4 +59,8 @@ func TestDiagnoseContext(t *testing.T) {
 	assert.Nil(t, r)
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.ErrorContains(t, err, "loopback: ")
+
+	r, err = loopback.Diagnose(overdue{t.Context()})
+	assert.Nil(t, r)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }

@@ -1,6 +1,7 @@
 package loopback_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -391,6 +392,12 @@ func addrPortOf(a net.Addr) netip.AddrPort {
 	ap := a.(*net.UDPAddr).AddrPort()
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
+
+// An overdue context has not noticed yet that its deadline is past: package net
+// has timers of its own.
+type overdue struct{ context.Context }
+
+func (overdue) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
 
 // wrapped is a connection around another, as tls.Conn is.
 type wrapped struct{ net.Conn }

@@ -117,8 +117,8 @@ func acquire(ctx context.Context, n int, prove func(context.Context, netip.Addr)
 			}
 			misses.row = 0
 			continue
-		case ctx.Err() != nil:
-			return fail(ctx.Err())
+		case sockctl.Ended(ctx) != nil:
+			return fail(sockctl.Ended(ctx))
 		case errors.Is(err, errors.ErrUnsupported):
 			return fail(err)
 		case syserr.Exhausted(err):

@@ -69,6 +69,9 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 	assert.Nil(t, l)
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.EqualError(t, err, "loopback: acquire 1 addresses: context canceled")
+
+	_, err = loopback.Acquire(overdue{t.Context()}, 1)
+	assert.EqualError(t, err, "loopback: acquire 1 addresses: context deadline exceeded")
 }
 
 // Every address that a lease may have is one that For may return, and the other

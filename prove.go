@@ -121,8 +121,8 @@ func (p prover) prove(ctx context.Context, modes []Ingress, addr netip.Addr, unr
 			return unproved(g, stronger, fmt.Errorf("not proved, nothing gets through: %w", r.blocked)), nil
 		case r.err == nil:
 			return unproved(g, stronger, nil), nil
-		case ended(ctx) != nil:
-			return proof{}, ended(ctx)
+		case sockctl.Ended(ctx) != nil:
+			return proof{}, sockctl.Ended(ctx)
 		case syserr.Exhausted(r.err), errors.Is(r.err, sockctl.ErrNoName):
 			return proof{}, r.err
 		case !r.bound && syserr.Missing(r.err):
@@ -154,19 +154,19 @@ type trialResult struct {
 // a client is without any mode, which it remembers for the other modes.
 func (p *prover) examine(ctx context.Context, g gate) trialResult {
 	bound, err := p.round(ctx, g)
-	if err != nil && bound && !p.somethingPasses && !syserr.Exhausted(err) && ended(ctx) == nil {
+	if err != nil && bound && !p.somethingPasses && !syserr.Exhausted(err) && sockctl.Ended(ctx) == nil {
 		open := g
 		open.ingress = IngressAny
 		_, all := p.round(ctx, open)
 		switch {
 		case syserr.Exhausted(all):
 			return trialResult{bound: bound, err: all}
-		case all != nil && ended(ctx) == nil:
+		case all != nil && sockctl.Ended(ctx) == nil:
 			return trialResult{bound: bound, err: err, blocked: all}
 		}
 		p.somethingPasses = true
 	}
-	if bound && timedOut(err) && ended(ctx) == nil { // the machine may have stood still
+	if bound && timedOut(err) && sockctl.Ended(ctx) == nil { // the machine may have stood still
 		bound, err = p.round(ctx, g)
 	}
 	return trialResult{bound: bound, err: err}
@@ -238,15 +238,6 @@ func joined(a, b error) error {
 func failedAt(err error, call string) bool {
 	e, ok := errors.AsType[*os.SyscallError](err)
 	return ok && e.Syscall == call
-}
-
-// ended returns ctx.Err(), and after the deadline of ctx its error also before
-// ctx has noticed: package net has timers of its own.
-func ended(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
 }
 
 // tryTCP is the trial of a TCP listener.

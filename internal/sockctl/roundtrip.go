@@ -27,9 +27,18 @@ func RoundTrip(ctx context.Context, addr netip.Addr, examine func(client, server
 	}
 	defer ln.Close()
 	if err := RoundTripThrough(ctx, ln.(*net.TCPListener), examine); err != nil {
-		return cmp.Or(ctx.Err(), err)
+		return cmp.Or(Ended(ctx), err)
 	}
 	return nil
+}
+
+// Ended returns ctx.Err(), and after the deadline of ctx its error also before
+// ctx has noticed: package net has timers of its own.
+func Ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // RoundTripThrough connects to ln, which nothing else uses, sends a text, and

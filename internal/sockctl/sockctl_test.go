@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -136,4 +137,12 @@ func TestRoundTripEndsWithItsContext(t *testing.T) {
 		return nil
 	})
 	assert.ErrorIs(t, err, context.Canceled)
+
+	err = sockctl.RoundTrip(overdue{t.Context()}, v4, func(_, _ *net.TCPConn) error { return nil })
+	assert.Equal(t, context.DeadlineExceeded, err)
 }
+
+// An overdue context has not noticed yet that its deadline is past.
+type overdue struct{ context.Context }
+
+func (overdue) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
