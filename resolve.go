@@ -118,10 +118,10 @@ func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]net
 // address that is not loopback to learn what net.Listen would report, and does not
 // listen there.
 //
-// The call ends with ctx, and takes no more than a few seconds without. Package
-// net reads its hosts file at most every five seconds, so a change may show
-// late. Where the C library resolves, a lookup that ctx cuts short ends in the
-// background, as with package net.
+// The call ends with ctx, and takes no more than a few seconds without. A lookup or
+// a connection that ctx cuts short has failed. Package net reads its hosts file at
+// most every five seconds, so a change may show late. Where the C library resolves, a
+// lookup that ctx cuts short ends in the background, as with package net.
 //
 // The error is for a name that cannot be one (empty, longer than 253 bytes, with
 // spaces or control characters, with a port or brackets) and for a ctx that is
@@ -272,9 +272,6 @@ func tryLoopback(ctx context.Context, addr netip.Addr) (bound, connected Outcome
 		return bound, connected
 	}
 	defer ln.Close()
-	if ctx.Err() != nil {
-		return bound, connected
-	}
 	d := net.Dialer{Timeout: within(ctx, connectTimeout), KeepAlive: -1}
 	conn, err := d.DialContext(ctx, "tcp", ln.Addr().String())
 	if err == nil {

@@ -215,6 +215,28 @@ func TestResolveRefusesWhatIsNoName(t *testing.T) {
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
+// A connection that the context leaves no time for is no sign that all is well.
+func TestResolveEndsWithContextBeforeConnecting(t *testing.T) {
+	skipWithoutSockets(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	res, err := loopback.Resolve(endsOnceAsked{ctx, cancel}, "127.0.0.1")
+	require.NoError(t, err)
+	assert.Equal(t, loopback.VerdictUnreachable, res.Verdict)
+	assert.ErrorIs(t, res.Answers[0].Connect.Err, context.Canceled)
+}
+
+// endsOnceAsked is a context that ends when it has said that it has not.
+type endsOnceAsked struct {
+	context.Context
+	end context.CancelFunc
+}
+
+func (c endsOnceAsked) Err() error {
+	defer c.end()
+	return c.Context.Err()
+}
+
 func TestProbeBadInput(t *testing.T) {
 	r, err := loopback.Probe(t.Context(), 0)
 	assert.Nil(t, r)
