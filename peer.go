@@ -106,6 +106,9 @@ func newUserCheck(ctx context.Context, uids []uint32, addrs []netip.AddrPort) (*
 	for _, at := range addrs {
 		if err := u.prove(ctx, at.Addr()); err != nil {
 			_ = peers.Close() // the first error is the one to report
+			if ended := sockctl.Ended(ctx); ended != nil {
+				return nil, ended
+			}
 			return nil, fmt.Errorf("loopback: SameUser or AllowUIDs is set, and the users of connections are not told: %w", err)
 		}
 	}

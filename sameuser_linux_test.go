@@ -1,6 +1,7 @@
 package loopback_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -162,6 +163,15 @@ func TestSameUserFailsWhereUsersAreNotTold(t *testing.T) {
 		require.NoError(t, err)
 		got.Close()
 	})
+}
+
+func TestSameUserEndsWithItsContext(t *testing.T) {
+	if os.Getenv("LOOPBACK_TEST_EMULATED") != "" {
+		t.Skip("the emulator does not have NETLINK_SOCK_DIAG")
+	}
+	_, err := (&loopback.ListenConfig{SameUser: true, Ingress: loopback.IngressAny}).Listen(overdue{t.Context()}, "tcp", "127.0.0.1:0")
+	assert.EqualError(t, err, "listen tcp: context deadline exceeded")
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestSameUserFailsWithLoopbackDown(t *testing.T) {
