@@ -27,7 +27,8 @@ import (
 // The error wraps [ErrPeerGone] if the other end has closed or reset a TCP
 // connection. A socket that has closed only its sending direction is not gone,
 // nor is one of multipath TCP that has closed, as long as this end has not. The
-// kernel keeps the user of a unix socket after it is closed.
+// kernel keeps the user of a unix socket after it is closed. The error wraps
+// [net.ErrClosed] if c itself is closed.
 //
 // The error wraps [ErrPeerUnknown] if the kernel cannot be asked, or does not
 // tell: for a peer on another machine or behind an address translation, for one
