@@ -272,5 +272,8 @@ func (c *PacketConn) opError(op string, err error) error {
 	if c.closed.Load() {
 		err = net.ErrClosed
 	}
+	if op == "set" { // of which package net gives the local address as Addr
+		return opError(net.OpError{Op: op, Net: "udp", Addr: c.LocalAddr()}, err)
+	}
 	return opError(net.OpError{Op: op, Net: "udp", Source: c.LocalAddr()}, err)
 }

@@ -369,6 +369,9 @@ func TestPacketClose(t *testing.T) {
 			requireClosed(t, set(time.Now()))
 			requireClosed(t, set(time.Time{}))
 		}
+		for _, err := range []error{c.SetDeadline(time.Now()), c.SetReadBuffer(1), c.SetWriteBuffer(1)} {
+			assert.Equal(t, &net.OpError{Op: "set", Net: "udp", Addr: c.LocalAddr(), Err: net.ErrClosed}, err, "as of a net.UDPConn")
+		}
 		assert.Equal(t, at, addrPortOf(c.LocalAddr()))
 	})
 }
