@@ -350,7 +350,6 @@ func TestListenControl(t *testing.T) {
 }
 
 func TestIngressByName(t *testing.T) {
-	skipWithoutSockets(t)
 	for _, ingress := range []loopback.Ingress{loopback.IngressDevice, loopback.IngressCheck, loopback.IngressRemote, loopback.IngressAny} {
 		lc := &loopback.ListenConfig{Ingress: ingress}
 		ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")

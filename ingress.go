@@ -1,7 +1,6 @@
 package loopback
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -101,8 +100,6 @@ func (g gate) prepare(c syscall.RawConn, t transport) error {
 		return sockctl.BindToDevice(c, g.loopback.Name)
 	case g.ingress == IngressCheck && t == transportUDP:
 		return sockctl.ReportInterface(c, g.addr)
-	case g.ingress == IngressCheck && sockctl.ControlSize == 0:
-		return errors.ErrUnsupported // rather than refuse every connection
 	}
 	return nil
 }

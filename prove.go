@@ -137,7 +137,10 @@ func (p prover) prove(ctx context.Context, modes []Ingress, addr netip.Addr, unr
 
 // exclusion returns why the socket at hand cannot have a mode, or nil.
 func (p prover) exclusion(mode Ingress) error {
-	if p.excludes == nil {
+	switch {
+	case (mode == IngressDevice || mode == IngressCheck) && sockctl.ControlSize == 0:
+		return errors.ErrUnsupported // js and wasip1 would not call the control function that says so
+	case p.excludes == nil:
 		return nil
 	}
 	return p.excludes(mode)
