@@ -82,8 +82,11 @@ func (r *Report) localhostRows() (rows [][]string) {
 
 // headline returns the sentence of the first line.
 func (r *Report) headline() string {
-	if r.Verdict != VerdictOK && len(r.Findings) > 0 {
+	switch {
+	case r.Verdict != VerdictOK && len(r.Findings) > 0:
 		return r.Findings[0].Message
+	case r.Verdict != VerdictOK: // not from Diagnose, whole
+		return ""
 	}
 	s := "127.0.0.1 and ::1 work"
 	switch {

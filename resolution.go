@@ -437,6 +437,8 @@ func (res *Resolution) String() string {
 	switch i := slices.IndexFunc(res.Findings, func(f Finding) bool { return f.Verdict == res.Verdict }); {
 	case i >= 0 && res.Verdict != VerdictOK:
 		headline = strings.TrimPrefix(res.Findings[i].Message, res.Name+" ")
+	case res.Verdict != VerdictOK: // not from Resolve, whole
+		headline = ""
 	case isAddress(res.Name):
 		headline = "a loopback address that works here"
 	case only.v4:
