@@ -42,9 +42,10 @@ type Explanation struct {
 	// Valid reports whether the strict parsers accept the text. They are
 	// [netip.ParseAddr] for an address, the rules of package net for a name
 	// (whose last label is no number), [net.SplitHostPort] for a host and port,
-	// and [url.Parse] for a URL, which must have a host and no more than 64 KiB
-	// before its path. A port is a number up to 65535, a service name that
-	// package net knows on every machine, or empty.
+	// and [url.Parse] for a URL. A URL must have a host or a port, an IPv6
+	// address in brackets, and no more than 64 KiB before its path. A port is a
+	// number up to 65535, a service name that package net knows on every
+	// machine, or empty.
 	Valid bool `json:"valid"`
 
 	// Loopback reports whether the text is valid and [IsHost] accepts its host.

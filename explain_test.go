@@ -62,6 +62,15 @@ func TestExplainAgreesWithItsOwnTable(t *testing.T) {
 	}
 }
 
+// url.Parse accepts more than a URL that has a host.
+func TestURLIsValidByItsHost(t *testing.T) {
+	for text, valid := range map[string]bool{
+		"http://:80": true, "http://:": true, "http://": false, "x://[::1]:80": true, "x://::1:80": false,
+	} {
+		assert.Equal(t, valid, loopback.Explain(text).Valid, text)
+	}
+}
+
 func TestHostIsThePartWithoutBracketsAndPort(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                              "",
