@@ -33,7 +33,8 @@ import (
 //
 // Every error is a [*net.OpError]. If a name cannot be connected to, its Err
 // lists the attempt of each address and has Unwrap() []error. Timeout is true
-// if all of them timed out.
+// if all of them timed out. On js and wasip1, where package net has no sockets,
+// every call is an error.
 //
 // DialContext is the DialContext of [net/http.Transport] and the dial function
 // of many database clients as it is.
