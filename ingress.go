@@ -20,7 +20,7 @@ import (
 // Local clients are served under IngressAuto, IngressDevice and IngressCheck
 // whatever address of this machine they have. A client may be bound to another
 // address than a loopback one, and a packet filter that masquerades gives it
-// one.
+// one. The exception is IPv6 where IngressDevice is in force: see there.
 //
 // The zero value is IngressAuto.
 type Ingress uint8
