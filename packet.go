@@ -103,9 +103,9 @@ func (c *PacketConn) receive(b []byte) merge.Result {
 }
 
 // ReadFromUDPAddrPort waits for the next datagram that is let in, copies it
-// into b, cutting off what does not fit, and returns its length and sender.
-// Refused datagrams do not end the wait. After Close the error wraps
-// [net.ErrClosed].
+// into b, cutting off what does not fit, and returns its length and sender. On
+// Windows a datagram that does not fit is an error, as in package net. Refused
+// datagrams do not end the wait. After Close the error wraps [net.ErrClosed].
 func (c *PacketConn) ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error) {
 	for {
 		r := c.receive(b)
