@@ -134,6 +134,33 @@ func TestDialContextWhereEveryPortIsInUse(t *testing.T) {
 	}
 }
 
+// A UDP socket that finds no port tells nothing of an address, and TCP has ports
+// of its own.
+func TestDialContextWhereEveryUDPPortIsInUse(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Sysctl(t, "net/ipv4/ip_local_port_range", "40000 40009")
+	for _, network := range []string{"udp4", "udp6"} {
+		for {
+			c, err := net.ListenPacket(network, ":0")
+			if err != nil {
+				require.ErrorIs(t, err, syscall.EADDRINUSE)
+				break
+			}
+			defer c.Close()
+		}
+	}
+	for _, addr := range []string{"127.0.0.1:3000", "[::1]:3001"} {
+		at := greeter(t, addr)
+		assert.Equal(t, addr, dialed(t, "tcp", addr))
+		r, err := loopback.Probe(t.Context(), at.Port())
+		require.NoError(t, err)
+		assert.Equal(t, loopback.VerdictSplit, r.Verdict, "the machine has both families")
+	}
+}
+
 func TestIsSelfSeesTheRoutes(t *testing.T) {
 	if !netnstest.In(t) {
 		return

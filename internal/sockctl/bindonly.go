@@ -78,6 +78,11 @@ func CanConnectAll(addrs []netip.Addr) []error {
 
 func (c *connector) canConnect(addr netip.Addr) error {
 	from, err := c.from(addr)
+	if syserr.Is(err, "EAGAIN") { // every UDP port is in use, which tells nothing
+		if local, lerr := netif.IsLocal(addr); lerr == nil && local {
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}
