@@ -47,8 +47,8 @@ func fixDown(name string) string {
 const fixFilter = "look for a packet filter that drops what passes the loopback interface"
 
 // fixProcess returns what to do about the first of errs that comes from a limit
-// of this process or from a lack of memory, and says nothing about loopback; ""
-// if there is none.
+// of this process or from a lack of memory or ports, and says nothing about
+// loopback; "" if there is none.
 func fixProcess(errs ...error) string {
 	for _, err := range errs {
 		switch {
@@ -56,6 +56,8 @@ func fixProcess(errs ...error) string {
 			return "let this process open more files: ulimit -n"
 		case syserr.Is(err, "ENFILE"):
 			return "end what has many files open, or let all programs have more: fs.file-max"
+		case syserr.Is(err, "EADDRINUSE"):
+			return "close what has so many ports, or let the system choose from more: net.ipv4.ip_local_port_range"
 		case syserr.Exhausted(err):
 			return "free some memory: the kernel has none for another socket"
 		case isForbidden(err), errors.Is(err, sockctl.ErrNoName):

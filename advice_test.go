@@ -26,6 +26,7 @@ func TestAdviceAboutThisProcess(t *testing.T) {
 	const (
 		files   = "let this process open more files: ulimit -n"
 		all     = "end what has many files open, or let all programs have more: fs.file-max"
+		ports   = "close what has so many ports, or let the system choose from more: net.ipv4.ip_local_port_range"
 		memory  = "free some memory: the kernel has none for another socket"
 		sandbox = "let this process make sockets: a sandbox forbids it"
 	)
@@ -40,7 +41,8 @@ func TestAdviceAboutThisProcess(t *testing.T) {
 		{[]error{nil, syscall.EMFILE, syscall.ENFILE}, files},
 		{[]error{syscall.ENFILE}, all},
 		{[]error{syscall.ENOBUFS}, memory},
-		{[]error{syscall.EADDRINUSE, syscall.ENOMEM}, memory},
+		{[]error{syscall.EADDRNOTAVAIL, syscall.ENOMEM}, memory},
+		{[]error{op("listen", "bind", syscall.EADDRINUSE), syscall.ENOMEM}, ports},
 		{[]error{op("listen", "bind", syscall.EPERM)}, sandbox},
 		{[]error{op("listen", "bind", syscall.EACCES)}, ""},
 		{[]error{op("dial", "socket", syscall.EPERM)}, sandbox},

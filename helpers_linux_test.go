@@ -659,6 +659,27 @@ func findings(r *loopback.PortReport) []string {
 	return lines
 }
 
+// fillTCPPorts takes every TCP port that the kernel chooses from, in a namespace
+// of the test's own, until the test ends.
+func fillTCPPorts(t *testing.T) {
+	t.Helper()
+	const ports = "net/ipv4/ip_local_port_range"
+	before, err := os.ReadFile("/proc/sys/" + ports)
+	require.NoError(t, err)
+	t.Cleanup(func() { netnstest.Sysctl(t, ports, strings.TrimSpace(string(before))) })
+	netnstest.Sysctl(t, ports, "40000 40009")
+	for _, network := range []string{"tcp4", "tcp6"} {
+		for {
+			ln, err := net.Listen(network, ":0")
+			if err != nil {
+				require.ErrorIs(t, err, syscall.EADDRINUSE)
+				break
+			}
+			t.Cleanup(func() { ln.Close() })
+		}
+	}
+}
+
 // settle waits until the kernel has looked for other owners of ::1, which cannot be
 // bound before, and has made the route to it.
 func settle(t *testing.T) {

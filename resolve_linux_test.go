@@ -774,6 +774,24 @@ func TestResolveEndsWithContextWhileConnecting(t *testing.T) {
 	}
 }
 
+// What a machine without a free port lacks is no address: to take one out of the
+// hosts file would mend nothing.
+func TestResolveWithoutFreePorts(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	startEtc(t, hostsBoth)
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	fillTCPPorts(t)
+	res, err := loopback.Resolve(t.Context(), "localhost")
+	require.NoError(t, err)
+	require.NotEmpty(t, res.Findings)
+	for _, f := range res.Findings {
+		assert.Contains(t, f.Message, "address already in use")
+		assert.Contains(t, f.Fix, "net.ipv4.ip_local_port_range")
+	}
+}
+
 // What is asked of a server that is silent ends with the context.
 func TestResolveEndsWithContext(t *testing.T) {
 	if !netnstest.In(t) {
