@@ -104,7 +104,9 @@ func acquire(ctx context.Context, n int, prove func(context.Context, netip.Addr)
 	var misses missed
 	for addr := range candidates() {
 		guard, err := sockctl.Hold(netip.AddrPortFrom(addr, GuardPort))
+		miss := misses.add
 		if err == nil {
+			miss = misses.addUnproved
 			if err = prove(ctx, addr); err != nil {
 				_ = guard.Close() // err is the one to report
 			}
@@ -124,7 +126,7 @@ func acquire(ctx context.Context, n int, prove func(context.Context, netip.Addr)
 		case syserr.Exhausted(err):
 			return fail(fmt.Errorf("%d available: %w", len(l.addrs), err))
 		}
-		if misses.add(err); misses.enough() {
+		if miss(err); misses.enough() {
 			break
 		}
 	}
@@ -190,18 +192,27 @@ type missed struct {
 	whyAbsent, whyNotProved error
 }
 
+// add counts an address whose guard port could not be bound.
 func (m *missed) add(err error) {
+	if !syserr.InUse(err) {
+		m.addUnproved(err)
+		return
+	}
 	m.row++
-	switch {
-	case syserr.InUse(err):
-		m.inUse++
-	case syserr.Missing(err):
+	m.inUse++
+}
+
+// addUnproved counts an address that failed the round trip. A port in use is
+// then none of a lease: the system has no other left.
+func (m *missed) addUnproved(err error) {
+	m.row++
+	if syserr.Missing(err) {
 		m.absent++
 		m.whyAbsent = err
-	default:
-		m.broken++
-		m.whyNotProved = err
+		return
 	}
+	m.broken++
+	m.whyNotProved = err
 }
 
 // enough reports whether Acquire gives up.

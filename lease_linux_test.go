@@ -181,6 +181,11 @@ func TestAcquireSaysWhyThereAreFew(t *testing.T) {
 		ln.Close()
 	}
 
+	t.Run("no port is left to connect with", func(t *testing.T) {
+		fillTCPPorts(t)
+		wantFew(t, 1, `0 available; of those tried, 4 carry no connection \(listen tcp 127\.\S+:0: bind: address already in use\)`)
+	})
+
 	netnstest.Run(t, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 	netnstest.Run(t, "ip", "addr", "add", "127.0.0.1/32", "dev", "lo") // as on macOS
 	const absent = ` are not configured on this machine \(bind: cannot assign requested address\)`
