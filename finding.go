@@ -230,7 +230,8 @@ func timedOut(err error) bool {
 		error
 		Timeout() bool
 	}](err)
-	return ok && t.Timeout() || errors.Is(err, context.Canceled)
+	lacking := errors.Is(err, syscall.EAGAIN) // a port or the like, though its Timeout is true
+	return ok && t.Timeout() && !lacking || errors.Is(err, context.Canceled)
 }
 
 // bySeverity puts the most severe findings first and leaves those of one level

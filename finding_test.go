@@ -68,6 +68,12 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// A UDP socket that finds no port to connect from has not waited for an answer.
+func TestOutcomeOfNoPortIsNoTimeout(t *testing.T) {
+	o := loopback.Outcome{Tried: true, Err: os.NewSyscallError("connect", syscall.EAGAIN)}
+	assert.Equal(t, syscall.EAGAIN.Error(), o.String())
+}
+
 // What is not UTF-8 in the text of an error changes once, when it is written.
 func TestErrorsThatAreNotUTF8AreReadBack(t *testing.T) {
 	outcome := loopback.Outcome{Tried: true, Err: errors.New("a\xff\xfeb")}
