@@ -35,9 +35,10 @@ type ListenConfig struct {
 	// Each mode is proved before it is used: a temporary socket is bound with
 	// the mode in force and connected to, which takes about a millisecond.
 	// Nothing is remembered between calls, as routing changes. Where nothing
-	// can be proved, because the loopback interface is down or no port is left
-	// for the temporary socket, the strongest mode that can be set is taken, and
-	// the Err of the Binding says so.
+	// can be proved, because the loopback interface is down, a packet filter
+	// drops what is sent to it, or no port is left for the temporary socket, the
+	// strongest mode that can be set is taken, and the Err of the Binding says
+	// so. With such a filter that takes a second for each address.
 	Ingress Ingress
 
 	// SameUser makes the Listener refuse connections of every user but the
@@ -47,10 +48,11 @@ type ListenConfig struct {
 	// The check is on if SameUser is set or AllowUIDs is not nil. Then a
 	// connection is refused unless [PeerUID] knows its user. Listen and Adopt
 	// prove that the kernel tells users here, and fail where it does not: with
-	// the loopback interface down, in a sandbox without netlink, for a process
-	// whose own user has no id in its user namespace, for a socket of another
-	// network namespace, and with errors.ErrUnsupported on systems other than
-	// Linux, for ListenPacket and for AdoptPacket.
+	// the loopback interface down, with a packet filter that drops or rewrites
+	// what is sent to it, in a sandbox without netlink, for a process whose own
+	// user has no id in its user namespace, for a socket of another network
+	// namespace, and with errors.ErrUnsupported on systems other than Linux, for
+	// ListenPacket and for AdoptPacket.
 	SameUser bool
 
 	// AllowUIDs are users to admit. If it is empty and not nil, and SameUser is
