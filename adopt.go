@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,9 +38,10 @@ func (lc *ListenConfig) Adopt(lns ...net.Listener) (*Listener, error) {
 	var all sockets[tcpSock]
 	for _, ln := range lns {
 		t, ok := ln.(*net.TCPListener)
-		if !ok || t == nil {
+		if !ok {
 			return nil, a.fail(nil, fmt.Errorf("%w: a %T cannot be adopted, only a *net.TCPListener", ErrNotLoopback, ln))
 		}
+		t = cmp.Or(t, new(net.TCPListener)) // which has no socket either
 		g, err := a.add(t)
 		if err != nil {
 			return nil, a.fail(t, err)
@@ -82,9 +84,10 @@ func (lc *ListenConfig) AdoptPacket(conns ...net.PacketConn) (*PacketConn, error
 	var all sockets[packetSock]
 	for _, c := range conns {
 		u, ok := c.(*net.UDPConn)
-		if !ok || u == nil {
+		if !ok {
 			return nil, a.fail(nil, fmt.Errorf("%w: a %T cannot be adopted, only a *net.UDPConn", ErrNotLoopback, c))
 		}
+		u = cmp.Or(u, new(net.UDPConn)) // which has no socket either
 		g, err := a.add(u)
 		if err != nil {
 			return nil, a.fail(u, err)

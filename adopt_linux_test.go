@@ -290,7 +290,7 @@ func TestAdoptRefuses(t *testing.T) {
 		why  string
 	}{
 		{"nil", nil, loopback.ErrNotLoopback, "adopt tcp: loopback: not a loopback address: a <nil> cannot be adopted, only a *net.TCPListener"},
-		{"nil pointer", (*net.TCPListener)(nil), loopback.ErrNotLoopback, "a *net.TCPListener cannot be adopted, only"},
+		{"nil pointer", (*net.TCPListener)(nil), syscall.EINVAL, "adopt tcp: there is no socket: invalid argument"},
 		{"zero", new(net.TCPListener), syscall.EINVAL, "adopt tcp: there is no socket: invalid argument"},
 		{"closed", closed.TCPListener, net.ErrClosed, "closed"},
 		{"bound, not listening", s.inherit(t, bound).TCPListener, loopback.ErrNotLoopback, "does not listen"},
@@ -670,16 +670,17 @@ func TestAdoptPacketTouchesNothing(t *testing.T) {
 			}
 		})
 	}
-	var nilUDP *net.UDPConn
 	own, err := loopback.ListenPacket("udp", ":0")
 	require.NoError(t, err)
 	defer own.Close()
-	for _, bad := range []net.PacketConn{nil, nilUDP, own, new(net.IPConn)} {
+	for _, bad := range []net.PacketConn{nil, own, new(net.IPConn)} {
 		_, err := auto.AdoptPacket(bad)
 		assert.ErrorIs(t, err, loopback.ErrNotLoopback, "%T", bad)
 	}
-	_, err = auto.AdoptPacket(new(net.UDPConn))
-	assert.ErrorIs(t, err, syscall.EINVAL)
+	for _, none := range []*net.UDPConn{nil, new(net.UDPConn)} {
+		_, err := auto.AdoptPacket(none)
+		assert.EqualError(t, err, "adopt udp: there is no socket: invalid argument")
+	}
 	_, err = auto.AdoptPacket()
 	assert.ErrorContains(t, err, "no listener or socket")
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -472,9 +472,9 @@ func TestListenErrorTexts(t *testing.T) {
 	}
 	_, err := loopback.ListenPacket("tcp", ":80")
 	assert.EqualError(t, err, `listen tcp: "tcp" is for Listen, not for ListenPacket: loopback: not a loopback address: unknown network tcp`)
-	assert.EqualError(t, loopback.Verify(nil), "verify socket: there is no socket: "+syscall.EINVAL.Error())
-	assert.ErrorContains(t, loopback.Verify((*net.TCPListener)(nil)), "there is no socket")
-	assert.ErrorContains(t, loopback.Verify(new(net.UDPConn)), "there is no socket")
+	for _, c := range []syscall.Conn{nil, (*net.TCPListener)(nil), (*net.TCPConn)(nil), (*net.UDPConn)(nil), new(net.UDPConn), (*os.File)(nil)} {
+		assert.EqualError(t, loopback.Verify(c), "verify socket: there is no socket: "+syscall.EINVAL.Error(), "%T", c)
+	}
 }
 
 // The network and the address of an error are those of package net, before

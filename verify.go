@@ -84,11 +84,8 @@ func Verify(c syscall.Conn) error {
 
 // inspect asks the kernel about c.
 func inspect(c syscall.Conn) (s sockctl.Info, err error) {
-	if c == nil {
-		return s, fmt.Errorf("there is no socket: %w", syscall.EINVAL)
-	}
-	rc, err := c.SyscallConn()
-	if err != nil { // of a nil or a zero value
+	rc, err := rawConn(c)
+	if err != nil {
 		return s, fmt.Errorf("there is no socket: %w", err)
 	}
 	if cerr := rc.Control(func(fd uintptr) { s, err = sockctl.Inspect(fd) }); cerr != nil {
@@ -98,6 +95,17 @@ func inspect(c syscall.Conn) (s sockctl.Info, err error) {
 		return s, cerr
 	}
 	return s, err
+}
+
+// rawConn is c.SyscallConn, and an error for a nil c: the method panics of a nil
+// TCPConn or UDPConn.
+func rawConn(c syscall.Conn) (rc syscall.RawConn, err error) {
+	defer func() {
+		if recover() != nil {
+			err = syscall.EINVAL
+		}
+	}()
+	return c.SyscallConn()
 }
 
 // exposure says why a socket is not bound to loopback alone, or "" if it is.
