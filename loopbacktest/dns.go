@@ -13,8 +13,10 @@ import (
 
 // A dnsZone answers for the names of TestForbid, in memory: RFC 1035.
 type dnsZone struct {
-	mu    sync.Mutex
-	names map[string]*dnsName
+	mu     sync.Mutex
+	names  map[string]*dnsName
+	forTCP map[string]string // addresses in place of others
+	tcp    bool              // they are answered
 }
 
 // A dnsName is what a name has.
@@ -61,10 +63,11 @@ func (z *dnsZone) changes(name string, queries int, first, later string) string 
 	return z.add(name, n)
 }
 
-// forget makes every query of a name the first again.
-func (z *dnsZone) forget() {
+// start makes every query of a name the first again, for a dial of the network.
+func (z *dnsZone) start(network string) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	z.tcp = strings.HasPrefix(network, "tcp")
 	for _, n := range z.names {
 		clear(n.asked)
 	}
@@ -171,6 +174,9 @@ func (z *dnsZone) records(name string, typ uint16) [][]byte {
 		owner = target
 	}
 	for _, text := range addrs {
+		if other := z.forTCP[text]; z.tcp && other != "" {
+			text = other
+		}
 		addr := netip.MustParseAddr(text)
 		switch {
 		case addr.Is4() && typ == typeA:

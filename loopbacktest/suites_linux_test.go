@@ -60,6 +60,30 @@ udp own6.loopbacktest.test[127.0.0.1 2001:db8::1]
 `, own)
 }
 
+// Linux has a route to 0.0.0.1 as to any other address. What a dial function may
+// connect to sends nothing there, and a hole is found all the same.
+func TestTestForbidSendsNothingOut(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.NeedNFT(t)
+	netnstest.NewNeighbour(t).Veth(t, "eth0", "10.1.2.3/24", "theirs", "10.1.2.1/24")
+	netnstest.Run(t, "ip", "addr", "add", "fd00::10/64", "dev", "eth0", "nodad")
+	netnstest.Run(t, "ip", "route", "add", "default", "via", "10.1.2.1")
+	netnstest.Run(t, "ip", "-6", "route", "add", "default", "via", "fd00::1", "dev", "eth0")
+	netnstest.Run(t, "nft", "table inet f { counter out { }; chain out { type filter hook output priority 0; oif eth0 meta l4proto { tcp, udp } counter name out; }; }")
+	public := func(ip net.IP) bool { return ip.IsGlobalUnicast() && !ip.IsPrivate() }
+	others := all(func(ip net.IP) bool { return !public(ip) })
+	for _, dial := range []dialFunc{(&net.Dialer{Control: loopback.Forbid}).DialContext, checkThenDial(all(isLocal), byIP), checkThenDial(others, byIP)} {
+		assert.NoError(t, loopbacktest.TestForbid(t.Context(), dial))
+	}
+	assert.ErrorContains(t, loopbacktest.TestForbid(t.Context(), plain.DialContext), "tcp 127.0.0.1:")
+	assert.ErrorContains(t, loopbacktest.TestForbid(t.Context(), checkThenDial(all(isLocal), byName)), "tcp rebind.loopbacktest.test")
+	assert.ErrorContains(t, loopbacktest.TestForbid(t.Context(), checkThenDial(others, byName)), "udp rebind.loopbacktest.test")
+	assert.Contains(t, netnstest.Run(t, "nft", "list", "counter", "inet", "f", "out"), "packets 0 ")
+}
+
 // Linux has all of 127.0.0.0/8, and there is a server of the suite on each
 // address that it dials.
 func TestTestForbidHasAServerOnEachAddress(t *testing.T) {
