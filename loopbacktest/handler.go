@@ -27,9 +27,9 @@ import (
 // X-Forwarded-Host, which a page can send.
 //
 // The requests are for "/", with various methods, to a server on loopback. A
-// status of 200 to 399 is "served", and anything else is "refused". The handler
-// behind the guard therefore has to serve "/". A handler that refuses everything
-// fails.
+// status of 200 to 399 is "served", as is 101 for a WebSocket, and anything else
+// is "refused". The handler behind the guard therefore has to serve "/". A handler
+// that refuses everything fails.
 func TestHandler(h http.Handler) error {
 	if isNil(h) {
 		return errors.New("loopbacktest: TestHandler: the handler is nil")
@@ -145,6 +145,7 @@ func attacks() []request {
 		attack("POST", rebound, "Host: evil.example:8080", "Sec-Fetch-Site: none"),
 		attack("GET", rebound, "Host: evil.example:8080", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"),
 		attack("GET", rebound, "Host: evil.example:8080", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
+		attack("GET", rebound, "Host: evil.example:8080", "Origin: http://evil.example:8080", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
 		attack("GET", rebound, "Host: evil.example:8080", "User-Agent: curl/8.14.1", "Authorization: Bearer token", "X-Requested-With: XMLHttpRequest"),
 		attack("GET", "another site opens a WebSocket", "Host: localhost:8080", "Origin: http://evil.example", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
 		attack("GET", "another site opens a WebSocket", "Host: localhost:8080", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: websocket", "Sec-Fetch-Dest: empty", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
@@ -216,11 +217,12 @@ func (r request) send(server string) answer {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(callTime / 2)) // a read tells if it fails
-	closing := "\r\nConnection: close"
-	if slices.Contains(r.headers, "Upgrade: websocket") {
-		closing = "" // it has a header Connection
+	more := "Connection: close"
+	upgrade := slices.Contains(r.headers, "Upgrade: websocket")
+	if upgrade { // it has a header Connection: RFC 6455, section 4.1
+		more = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 	}
-	fmt.Fprintf(conn, "%s / HTTP/1.1\r\n%s%s\r\nContent-Length: 0\r\n\r\n", r.method, strings.Join(r.headers, "\r\n"), closing)
+	fmt.Fprintf(conn, "%s / HTTP/1.1\r\n%s\r\n%s\r\nContent-Length: 0\r\n\r\n", r.method, strings.Join(r.headers, "\r\n"), more)
 	responses := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(responses, &http.Request{Method: r.method})
 	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols { // early hints
@@ -234,7 +236,7 @@ func (r request) send(server string) answer {
 		return answer{text: "refused (without an answer)"} // as by a handler that panics
 	}
 	// The body, which may have no end, ends with the connection.
-	if resp.StatusCode >= 200 && resp.StatusCode < 400 {
+	if resp.StatusCode >= 200 && resp.StatusCode < 400 || upgrade && resp.StatusCode == http.StatusSwitchingProtocols {
 		return answer{text: fmt.Sprintf("served (%d)", resp.StatusCode), served: true}
 	}
 	return answer{text: fmt.Sprintf("refused (%d)", resp.StatusCode)}
@@ -261,3 +263,12 @@ type labelledConn struct {
 
 // LocalAddr returns the label.
 func (c labelledConn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr returns that of a client without a name if the label is a unix
+// socket.
+func (c labelledConn) RemoteAddr() net.Addr {
+	if c.local.Network() == "unix" {
+		return &net.UnixAddr{Net: "unix", Name: "@"}
+	}
+	return c.Conn.RemoteAddr()
+}

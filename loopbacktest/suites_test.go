@@ -81,6 +81,32 @@ func localHost(r *http.Request) bool {
 	return err == nil && addr.Zone() == "" && addr.IsLoopback() && (addr.Is4() || strings.HasPrefix(r.Host, "["))
 }
 
+// switchProtocols answers a WebSocket handshake that is complete, as libraries do:
+// RFC 6455, section 4.2.
+func switchProtocols(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Sec-WebSocket-Version") != "13" || r.Header.Get("Sec-WebSocket-Key") == "" {
+		http.Error(w, "no WebSocket", http.StatusBadRequest)
+		return
+	}
+	c, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+}
+
+// webSockets is a right handler, but for WebSockets that check accepts.
+func webSockets(check func(r *http.Request) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "websocket" && check(r) {
+			switchProtocols(w, r)
+			return
+		}
+		guarded(func(r *http.Request) bool { return localHost(r) && sameSite(r) })(w, r)
+	})
+}
+
 func TestTestHandlerAcceptsRightOnes(t *testing.T) {
 	requireNothingLeft(t)
 	assert.NoError(t, loopbacktest.TestHandler(new(loopbackhttp.Guard).Handler(hello)))
@@ -90,6 +116,10 @@ func TestTestHandlerAcceptsRightOnes(t *testing.T) {
 		w.WriteHeader(http.StatusEarlyHints)
 		right(w, r)
 	})), "an informational response is not the answer")
+	assert.NoError(t, loopbacktest.TestHandler(webSockets(func(r *http.Request) bool { return localHost(r) && sameSite(r) })))
+	assert.NoError(t, loopbacktest.TestHandler(guarded(func(r *http.Request) bool {
+		return r.RemoteAddr == "@" || localHost(r) && sameSite(r)
+	})), "a client of a unix socket has that address")
 }
 
 func TestTestHandlerFindsFaults(t *testing.T) {
@@ -144,6 +174,8 @@ func TestTestHandlerFindsFaults(t *testing.T) {
 		{"DELETE", unless(func(r *http.Request) bool { return r.Method == http.MethodDelete && localHost(r) }), "DELETE / Host: localhost:8080"},
 		{"methods of its own", unless(func(r *http.Request) bool { return r.Method == "PROPFIND" }), "PROPFIND / Host: evil.example:8080"},
 		{"WebSockets", unless(func(r *http.Request) bool { return localHost(r) && r.Header.Get("Upgrade") != "" }), "Upgrade: websocket: got served"},
+		{"WebSockets of every page", webSockets(localHost), "Upgrade: websocket: got served (101)"},
+		{"WebSockets to every Host", webSockets(func(r *http.Request) bool { return r.Header.Get("Origin") == "http://"+r.Host }), "Host: evil.example:8080; Origin: http://evil.example:8080; Connection"},
 		{"GET of old browsers", unless(func(r *http.Request) bool {
 			return localHost(r) && r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == ""
 		}), "Origin: http://evil.example; Connection"},

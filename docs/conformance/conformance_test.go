@@ -65,5 +65,5 @@ func TestSecureAllowedHosts(t *testing.T) {
 }
 
 func TestCrossOriginProtection(t *testing.T) {
-	found(t, 71, loopbacktest.TestHandler(http.NewCrossOriginProtection().Handler(hello)))
+	found(t, 72, loopbacktest.TestHandler(http.NewCrossOriginProtection().Handler(hello)))
 }
