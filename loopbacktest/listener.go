@@ -26,7 +26,11 @@ import (
 // port.
 //
 // TestListener accepts connections, and nothing else may accept meanwhile. It
+// accepts again after an error that is temporary, as [net/http.Server] does. It
 // closes the connections and leaves the listener open.
+//
+// A listener that wants a protocol such as TLS of its clients refuses those of
+// TestListener, and the listener that it wraps is to be tested.
 func TestListener(ln net.Listener) error {
 	if isNil(ln) {
 		return errors.New("loopbacktest: TestListener: the listener is nil")
@@ -120,8 +124,9 @@ type listenerSuite struct {
 
 // accepted is what a call of Accept returned.
 type accepted struct {
-	conn    net.Conn
-	problem string
+	conn      net.Conn
+	problem   string
+	temporary bool // the next call may have a connection
 }
 
 func (l *listenerSuite) fail(addr netip.Addr, got, want, why string) {
@@ -185,38 +190,58 @@ func (l *listenerSuite) dial(addr, from netip.Addr) (net.Conn, error) {
 func (l *listenerSuite) accept(client net.Conn) (server net.Conn, problem string) {
 	timer := time.NewTimer(callTime)
 	defer timer.Stop()
+	last := fmt.Sprintf("no connection from Accept within %v", callTime)
 	for {
 		if l.pending == nil {
-			pending := make(chan accepted, 1)
-			l.pending = pending
-			go func() {
-				a := accepted{problem: "a panic in Accept"}
-				defer func() {
-					_ = recover()
-					pending <- a
-				}()
-				conn, err := l.ln.Accept()
-				switch {
-				case err != nil:
-					a.problem = err.Error()
-				case isNil(conn):
-					a.problem = "neither a connection nor an error from Accept"
-				default:
-					a = accepted{conn: conn}
-				}
-			}()
+			l.pending = l.startAccept()
 		}
 		select {
 		case a := <-l.pending:
 			l.pending = nil
-			if a.problem != "" || same(a.conn.RemoteAddr(), client.LocalAddr()) {
+			switch {
+			case a.temporary:
+				last = a.problem
+				time.Sleep(5 * time.Millisecond) // as net/http does
+			case a.problem != "" || same(a.conn.RemoteAddr(), client.LocalAddr()):
 				return a.conn, a.problem
+			default:
+				a.conn.Close()
 			}
-			a.conn.Close()
 		case <-timer.C:
-			return nil, fmt.Sprintf("no connection from Accept within %v", callTime)
+			return nil, last
 		}
 	}
+}
+
+// startAccept calls Accept, and returns where to wait for the result.
+func (l *listenerSuite) startAccept() chan accepted {
+	result := make(chan accepted, 1)
+	go func() {
+		a := accepted{problem: "an end of the goroutine in Accept"}
+		defer func() {
+			if p := recover(); p != nil {
+				a.problem = fmt.Sprintf("a panic in Accept (%v)", p)
+			}
+			result <- a
+		}()
+		conn, err := l.ln.Accept()
+		switch {
+		case err != nil:
+			a = accepted{problem: err.Error(), temporary: isTemporary(err)}
+		case isNil(conn):
+			a.problem = "neither a connection nor an error from Accept"
+		default:
+			a = accepted{conn: conn}
+		}
+	}()
+	return result
+}
+
+// isTemporary reports whether an error of Accept says that the next call may
+// succeed. A deadline that has passed says so as well, wrongly.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary() && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // same reports whether two addresses are one.

@@ -599,6 +599,8 @@ func listenOn(t *testing.T, network, address string) net.Listener {
 	return ln
 }
 
+var noDescriptors = &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", syscall.EMFILE)}
+
 func TestTestListenerAcceptsRightOnes(t *testing.T) {
 	requireNothingLeft(t)
 	both := loopbacktest.Listen(t)
@@ -610,6 +612,14 @@ func TestTestListenerAcceptsRightOnes(t *testing.T) {
 	require.NoError(t, err)
 	defer weak.Close()
 	assert.NoError(t, loopbacktest.TestListener(weak))
+
+	calls := 0
+	assert.NoError(t, loopbacktest.TestListener(wrapped{Listener: both, accept: func() (net.Conn, error) {
+		if calls++; calls%2 == 1 {
+			return nil, noDescriptors
+		}
+		return both.Accept()
+	}}), "Serve of net/http goes on after such an error")
 
 	four := listenOn(t, "tcp4", "127.0.0.1:0")
 	six := listenOn(t, "tcp6", fmt.Sprintf("[::1]:%d", four.Addr().(*net.TCPAddr).Port))
@@ -650,7 +660,18 @@ func listenerFaults() []faulty[func(t *testing.T) net.Listener] {
 		}, "neither a connection nor an error"},
 		{"accepts with a panic", func(t *testing.T) net.Listener {
 			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { panic(broken) }}
-		}, "a panic in Accept"},
+		}, "a panic in Accept (broken)"},
+		{"accepts with the end of the goroutine", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { runtime.Goexit(); return nil, nil }}
+		}, "an end of the goroutine in Accept"},
+		{"has no descriptors", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { return nil, noDescriptors }}
+		}, "got accept tcp: accept: "},
+		{"has a deadline that has passed", func(t *testing.T) net.Listener {
+			ln := listenOn(t, "tcp4", "127.0.0.1:0").(*net.TCPListener)
+			require.NoError(t, ln.SetDeadline(time.Now().Add(-time.Second)))
+			return ln
+		}, "i/o timeout, want a connection"},
 		{"closes at once", func(t *testing.T) net.Listener {
 			ln := loopbacktest.Listen(t)
 			return wrapped{Listener: ln, accept: func() (net.Conn, error) {
