@@ -263,7 +263,7 @@ func ownName(yield func(input) bool) {
 // moreCharacters are put into hosts. The hyphen and the underscore are not among
 // them: a rule for labels may forbid them.
 const moreCharacters = "\x00\t\n\r\x1b !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~\x7f019aAzZ" +
-	"\u00a0\u00ad\u00e9\u017f\u200b\u202e\u2024\u3002\ufeff\uff0e\uff11\uff61\ufffd"
+	"\u00a0\u00ad\u00e9\u017f\u200b\u202e\u2024\u212a\u3002\ufeff\uff0e\uff11\uff61\ufffd"
 
 // alteredHosts returns hosts that are loopback but for the character, which they
 // have somewhere.

@@ -190,6 +190,7 @@ func TestTestIsHostFindsFaults(t *testing.T) {
 		{"white space is cut off", func(h string) bool { return byHand(strings.TrimSpace(h)) }, `" localhost": got true`},
 		{"all dots are cut off", func(h string) bool { return byHand(strings.Trim(h, ".")) }, "localhost..: got true"},
 		{"Unicode case", func(h string) bool { return byHand(h) || strings.EqualFold(h, "localhost") }, "localho\u017ft: got true"},
+		{"Unicode lower case", func(h string) bool { return byHand(strings.ToLower(h)) }, "\u212aapp.localhost: got true"},
 		{"other names of hosts files", func(h string) bool { return byHand(h) || h == "localhost.localdomain" || h == "ip6-localhost" }, "ip6-localhost: got true"},
 		{"0.0.0.0", func(h string) bool { return byHand(h) || h == "0.0.0.0" }, "0.0.0.0: got true"},
 		{"labels of any form", func(h string) bool { return byHand(h) || strings.HasSuffix(h, ".localhost") }, ".localhost: got true"},
