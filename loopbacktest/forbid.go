@@ -27,8 +27,10 @@ import (
 // TestForbid replaces [net.DefaultResolver] while it runs, by a resolver that
 // answers without a network. The names of DNS end in .test (RFC 2606). A dial
 // function with another resolver asks that for them, and does not find them.
-// Nothing else may look up names meanwhile. Calls of TestForbid wait for each
-// other. When ctx ends, TestForbid ends, and its error wraps that of ctx.
+// Package net reads that variable whenever it looks up a name, dials or listens,
+// so nothing else may do so meanwhile: a test that calls TestForbid must not call
+// t.Parallel. Calls of TestForbid wait for each other. When ctx ends, TestForbid
+// ends, and its error wraps that of ctx.
 func TestForbid(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error)) error {
 	switch {
 	case dial == nil:
