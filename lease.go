@@ -37,9 +37,10 @@ type Lease struct {
 }
 
 // Acquire leases n different addresses of 127.0.0.0/8, so that a test or a
-// cluster on one machine can use any port of them without a race. They are
-// outside 127.0.0.0/16, which system services use, and do not end in 0 or 255.
-// Acquire has made a connection to each before it returns.
+// cluster on one machine can use any port of them without a race, but for
+// GuardPort and those that a program has on every interface. They are outside
+// 127.0.0.0/16, which system services use, and do not end in 0 or 255. Acquire
+// has made a connection to each before it returns.
 //
 // A socket bound to the address and [GuardPort] is the lock. Close releases it,
 // and so does the end of the process, even by a signal. Child processes do not

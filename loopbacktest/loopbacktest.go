@@ -58,10 +58,11 @@ func ListenPacket(t testing.TB) *loopback.PacketConn {
 }
 
 // Addr returns an address of 127.0.0.0/8 that no other test has. Addr leases it
-// with [loopback.Acquire], which keeps it from the tests of other processes, too,
-// so that every port of it is free for the test. The lease ends with the test.
-// Addr skips the test if this machine has no address to lease, as on macOS, which
-// has 127.0.0.1 alone. Any other error fails the test.
+// with [loopback.Acquire], which keeps it from the tests of other processes, too.
+// Every port of it is free for the test, but for [loopback.GuardPort] and those
+// that a program has on every interface. The lease ends with the test. Addr skips
+// the test if this machine has no address to lease, as on macOS, which has
+// 127.0.0.1 alone. Any other error fails the test.
 func Addr(t testing.TB) netip.Addr {
 	requireTB("Addr", t)
 	t.Helper()
