@@ -103,20 +103,22 @@ func TestDefaultServeMuxReplaced(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, w.Code)
 }
 
-// A client that does not finish its header is cut off.
+// A client that does not finish its header, or does not begin it, is cut off.
 func TestSlowClient(t *testing.T) {
 	server := new(loopbackhttp.Guard).Server(http.NotFoundHandler())
 	server.ReadHeaderTimeout = 50 * time.Millisecond
 	ln := start(t, server)
-	conn, err := net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-	require.NoError(t, err)
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
-	answer, err := io.ReadAll(conn)
-	require.NoError(t, err, "the connection is still open")
-	assert.Empty(t, string(answer))
+	for _, header := range []string{"", "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "} {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, header)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err, "the connection is still open")
+		assert.Empty(t, string(answer))
+	}
 }
 
 // A client may take its time for the body, and the server for the response.
