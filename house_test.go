@@ -91,6 +91,14 @@ func TestHouseInternalDoesNotImportRoot(t *testing.T) {
 }
 
 func TestHouseRootFilesFormNoCircle(t *testing.T) {
+	text, err := os.ReadFile("CONTRIBUTING.md")
+	require.NoError(t, err)
+	var order []string // of the files in the table
+	for _, line := range regexp.MustCompile(`(?m)^\| [1-9].*`).FindAllString(string(text), -1) {
+		for _, m := range regexp.MustCompile("`([a-z_]+\\.go)`").FindAllStringSubmatch(line, -1) {
+			order = append(order, m[1])
+		}
+	}
 	systems := []string{"linux", "windows", "darwin"}
 	if testing.Short() {
 		systems = systems[:1] // the others are compiled for this
@@ -99,6 +107,12 @@ func TestHouseRootFilesFormNoCircle(t *testing.T) {
 		t.Run(goos, func(t *testing.T) {
 			uses := usesBetweenFiles(t, goos)
 			require.NotEmpty(t, uses)
+			for from, tos := range uses {
+				require.Contains(t, order, from, "CONTRIBUTING.md")
+				for to, names := range tos {
+					assert.Less(t, slices.Index(order, to), slices.Index(order, from), "%s uses %v of %s, which does not stand before it in CONTRIBUTING.md", from, names, to)
+				}
+			}
 			for _, circle := range circles(uses) {
 				var edges []string
 				for _, from := range circle {
