@@ -29,7 +29,8 @@ import (
 // The requests are for "/", with various methods, to a server on loopback. A
 // status of 200 to 399 is "served", as is 101 for a WebSocket, and anything else
 // is "refused". The handler behind the guard therefore has to serve "/". A handler
-// that refuses everything fails.
+// that refuses everything fails. A request that is not answered in time is a
+// failure, and no other follows.
 func TestHandler(h http.Handler) error {
 	if isNil(h) {
 		return errors.New("loopbacktest: TestHandler: the handler is nil")
@@ -58,7 +59,7 @@ func TestHandler(h http.Handler) error {
 		}
 		local.addr.Store(&r.local)
 		a := r.send(ln.Addr().String())
-		if a.served != r.served {
+		if a.served != r.served || a.late { // the rest is not tested
 			failed = append(failed, &Failure{Input: r.String(), Got: a.text, Want: r.want(), Why: r.why})
 		}
 		if a.late {
@@ -205,7 +206,7 @@ func localAddr(cell string) net.Addr {
 type answer struct {
 	text   string
 	served bool
-	late   bool // there was no answer in time
+	late   bool // there was no answer in time, or no connection
 }
 
 // send sends the request byte by byte as the table has it: a client of package
@@ -213,7 +214,7 @@ type answer struct {
 func (r request) send(server string) answer {
 	conn, err := net.DialTimeout("tcp", server, callTime/2)
 	if err != nil {
-		return answer{text: err.Error()}
+		return answer{text: err.Error(), late: true}
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(callTime / 2)) // a read tells if it fails

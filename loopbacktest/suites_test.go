@@ -201,6 +201,12 @@ func TestTestHandlerFindsFaults(t *testing.T) {
 		}), "got served (302)"},
 		{"a switch of protocols", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusSwitchingProtocols) }), "got refused (101), want served"},
 		{"a panic", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "got refused (without an answer), want served"},
+		{"ends its server at an attack", guarded(func(r *http.Request) bool {
+			if r.Header.Get("X-Forwarded-Host") != "" { // which comes after those to be served
+				_ = r.Context().Value(http.ServerContextKey).(*http.Server).Close()
+			}
+			return localHost(r) && sameSite(r)
+		}), "got dial tcp "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			requireNothingLeft(t)
@@ -218,6 +224,13 @@ func TestTestHandlerOfNoneAndOfOneThatHangs(t *testing.T) {
 	}
 	err := loopbacktest.TestHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	assert.EqualError(t, err, "loopbacktest: POST / Host: localhost: got no answer in time, want served: default port, no port in Host")
+	err = loopbacktest.TestHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // no more than that
+		if !localHost(r) {
+			<-r.Context().Done()
+		}
+		hello(w, r)
+	}))
+	assert.EqualError(t, err, "loopbacktest: POST / Host: localhost.evil.example:8080: got no answer in time, want refused: prefix trick")
 }
 
 // The table is the one of package loopbackhttp.
