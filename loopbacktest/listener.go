@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/syserr"
 )
 
 // TestListener tests a listener that has to serve every client of this machine
@@ -78,16 +79,17 @@ func tcpAddr(a net.Addr) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), err == nil
 }
 
-// has reports whether this machine has the loopback address.
+// has reports whether this machine has the loopback address. It is true as well
+// where a lack of descriptors hides that: what follows then fails, too.
 func has(addr netip.Addr) bool {
 	ln, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
 	if err != nil {
-		return false
+		return syserr.Exhausted(err)
 	}
 	defer ln.Close()
 	c, err := net.DialTimeout("tcp", ln.Addr().String(), callTime)
 	if err != nil {
-		return false
+		return syserr.Exhausted(err)
 	}
 	c.Close()
 	return true

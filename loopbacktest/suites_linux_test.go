@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -238,4 +239,32 @@ func TestTestListenerNamesTheAddresses(t *testing.T) {
 	require.NoError(t, err)
 	c.Close()
 	assert.NoError(t, loopbacktest.TestListener(ln))
+}
+
+// A lack of descriptors does not make the suite pass over an address.
+func TestTestListenerWithoutDescriptors(t *testing.T) {
+	skipSlow(t)
+	ln := listenOn(t, "tcp", "127.0.0.1:0")
+	var before syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before))
+	few := before
+	few.Cur = uint64(max(64, 2*descriptors()))
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
+	var open []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		open = append(open, f)
+	}
+	none := loopbacktest.TestListener(ln)
+	open[0].Close()
+	one := loopbacktest.TestListener(ln)
+	for _, f := range open[1:] {
+		f.Close()
+	}
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before))
+	assert.ErrorContains(t, none, "too many open files, want a connection")
+	assert.ErrorContains(t, one, "want a connection")
 }
