@@ -17,19 +17,22 @@ type Failure struct {
 	Why   string // the reason for Want
 }
 
-// Error returns the failure in one line. It quotes an input that is empty or
-// has characters that do not show.
+// Error returns the failure in one line. It quotes an input or an answer that is
+// empty or has characters that do not show.
 func (f *Failure) Error() string {
-	input := f.Input
-	if input == "" || strings.ContainsFunc(input, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }) ||
-		strings.TrimSpace(input) != input {
-		input = strconv.Quote(input)
-	}
-	s := fmt.Sprintf("loopbacktest: %s: got %s, want %s", input, f.Got, f.Want)
+	s := fmt.Sprintf("loopbacktest: %s: got %s, want %s", show(f.Input), show(f.Got), f.Want)
 	if f.Why != "" {
 		s += ": " + f.Why
 	}
 	return s
+}
+
+func show(text string) string {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }) ||
+		strings.TrimSpace(text) != text {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 // failures is the error of a Test function.

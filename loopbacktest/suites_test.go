@@ -674,6 +674,9 @@ func listenerFaults() []faulty[func(t *testing.T) net.Listener] {
 		{"accepts with a panic", func(t *testing.T) net.Listener {
 			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { panic(broken) }}
 		}, "a panic in Accept (broken)"},
+		{"accepts with an error of two lines", func(t *testing.T) net.Listener {
+			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { return nil, errors.Join(broken, broken) }}
+		}, `got "broken\nbroken", want a connection`},
 		{"accepts with the end of the goroutine", func(t *testing.T) net.Listener {
 			return wrapped{Listener: loopbacktest.Listen(t), accept: func() (net.Conn, error) { runtime.Goexit(); return nil, nil }}
 		}, "an end of the goroutine in Accept"},
