@@ -46,7 +46,8 @@ func (fs failures) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap returns the failures, each a *Failure.
+// Unwrap returns the failures, each a *Failure. The last one is another error if
+// the suite has ended early.
 func (fs failures) Unwrap() []error { return fs }
 
 // err returns nil if there are no failures.

@@ -212,12 +212,12 @@ type answer struct {
 // send sends the request byte by byte as the table has it: a client of package
 // net/http would refuse some.
 func (r request) send(server string) answer {
-	conn, err := net.DialTimeout("tcp", server, callTime/2)
+	conn, err := net.DialTimeout("tcp", server, callTime)
 	if err != nil {
 		return answer{text: err.Error(), late: true}
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(callTime / 2)) // a read tells if it fails
+	_ = conn.SetDeadline(time.Now().Add(callTime)) // a read tells if it fails
 	more := "Connection: close"
 	upgrade := slices.Contains(r.headers, "Upgrade: websocket")
 	if upgrade { // it has a header Connection: RFC 6455, section 4.1

@@ -14,8 +14,9 @@
 // [TestIs], [TestIsHost], [TestHandler], [TestForbid] and [TestListener] return
 // nil for an implementation that is right, and otherwise one error with a line
 // for each fault. Its Unwrap method returns the faults as values of type
-// [*Failure], so that a caller can leave out deviations that are intended. Of
-// many similar faults the error has a few. The suites send nothing beyond
+// [*Failure], so that a caller can leave out deviations that are intended. If
+// TestForbid ends early, the last value is the error that says why. Of many
+// similar faults the error has a few. The suites send nothing beyond
 // loopback, and leave no socket and no goroutine behind. They end in bounded time
 // even if the implementation panics or never returns: a call may take five
 // seconds, and all calls of a suite a minute.

@@ -222,6 +222,11 @@ func TestTestHandlerOfNoneAndOfOneThatHangs(t *testing.T) {
 	for _, none := range []http.Handler{nil, http.HandlerFunc(nil), (*http.ServeMux)(nil)} {
 		assert.EqualError(t, loopbacktest.TestHandler(none), "loopbacktest: TestHandler: the handler is nil")
 	}
+	if testing.Short() {
+		t.Skip("waits for a call to take its time")
+	}
+	slow := sync.OnceFunc(func() { time.Sleep(4 * time.Second) }) // a call may take five
+	assert.NoError(t, loopbacktest.TestHandler(guarded(func(r *http.Request) bool { slow(); return localHost(r) && sameSite(r) })))
 	err := loopbacktest.TestHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	assert.EqualError(t, err, "loopbacktest: POST / Host: localhost: got no answer in time, want served: default port, no port in Host")
 	err = loopbacktest.TestHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // no more than that
