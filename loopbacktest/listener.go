@@ -95,7 +95,9 @@ func has(addr netip.Addr) bool {
 	return true
 }
 
-// otherAddrs returns the addresses of this machine that are not loopback.
+// otherAddrs returns the addresses of this machine that are not loopback. It
+// leaves out those that routing leads to the network, as where an interface is of
+// another routing table (VRF).
 func otherAddrs() (addrs []netip.Addr) {
 	interfaces, _ := net.Interfaces() // where there is no list, there is nothing to try
 	for _, i := range interfaces {
@@ -109,7 +111,9 @@ func otherAddrs() (addrs []netip.Addr) {
 			if addr.IsLinkLocalUnicast() {
 				addr = addr.WithZone(i.Name) // an IPv4 address has none
 			}
-			addrs = append(addrs, addr)
+			if self, err := loopback.IsSelf(addr); self || err != nil {
+				addrs = append(addrs, addr)
+			}
 		}
 	}
 	return addrs

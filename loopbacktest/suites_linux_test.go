@@ -63,7 +63,7 @@ udp own6.loopbacktest.test[127.0.0.1 2001:db8::1]
 
 // Linux has a route to 0.0.0.1 as to any other address. What a dial function may
 // connect to sends nothing there, and a hole is found all the same.
-func TestTestForbidSendsNothingOut(t *testing.T) {
+func TestNothingIsSentOut(t *testing.T) {
 	if !netnstest.In(t) {
 		return
 	}
@@ -73,6 +73,8 @@ func TestTestForbidSendsNothingOut(t *testing.T) {
 	netnstest.Run(t, "ip", "addr", "add", "fd00::10/64", "dev", "eth0", "nodad")
 	netnstest.Run(t, "ip", "route", "add", "default", "via", "10.1.2.1")
 	netnstest.Run(t, "ip", "-6", "route", "add", "default", "via", "fd00::1", "dev", "eth0")
+	addAddrs(t, "10.9.9.9/32") // an address of this machine, to which there is no local route, as of a VRF
+	netnstest.Run(t, "ip", "route", "del", "table", "local", "local", "10.9.9.9", "dev", "lo")
 	netnstest.Run(t, "nft", "table inet f { counter out { }; chain out { type filter hook output priority 0; oif eth0 meta l4proto { tcp, udp } counter name out; }; }")
 	public := func(ip net.IP) bool { return ip.IsGlobalUnicast() && !ip.IsPrivate() }
 	others := all(func(ip net.IP) bool { return !public(ip) })
@@ -82,6 +84,7 @@ func TestTestForbidSendsNothingOut(t *testing.T) {
 	assert.ErrorContains(t, loopbacktest.TestForbid(t.Context(), plain.DialContext), "tcp 127.0.0.1:")
 	assert.ErrorContains(t, loopbacktest.TestForbid(t.Context(), checkThenDial(all(isLocal), byName)), "tcp rebind.loopbacktest.test")
 	assert.ErrorContains(t, loopbacktest.TestForbid(t.Context(), checkThenDial(others, byName)), "udp rebind.loopbacktest.test")
+	assert.NoError(t, loopbacktest.TestListener(loopbacktest.Listen(t)))
 	assert.Contains(t, netnstest.Run(t, "nft", "list", "counter", "inet", "f", "out"), "packets 0 ")
 }
 
