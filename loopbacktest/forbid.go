@@ -22,7 +22,9 @@ import (
 // loopback addresses and dials every text that may lead there: addresses in all
 // spellings, names of the hosts file, and names of DNS, some of which have a
 // harmless address first. A connection that reaches a server is a failure,
-// whatever dial returns. A dial function that reaches nothing at all passes.
+// whatever dial returns. A dial function that reaches nothing at all passes. The
+// ports are any that are free, so one that refuses most ports is to be tested
+// without that rule.
 //
 // TestForbid replaces [net.DefaultResolver] while it runs, by a resolver that
 // answers without a network. The names of DNS end in .test (RFC 2606). A dial
