@@ -97,12 +97,15 @@ func inspect(c syscall.Conn) (s sockctl.Info, err error) {
 	return s, err
 }
 
-// rawConn is c.SyscallConn, and an error for a nil c: the method panics of a nil
-// TCPConn or UDPConn.
+// rawConn is c.SyscallConn. Its error is also for a nil c, and for a method that
+// panics, as that of a nil TCPConn or UDPConn does.
 func rawConn(c syscall.Conn) (rc syscall.RawConn, err error) {
+	if c == nil {
+		return nil, syscall.EINVAL
+	}
 	defer func() {
-		if recover() != nil {
-			err = syscall.EINVAL
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a method of %T panics: %v", c, p)
 		}
 	}()
 	return c.SyscallConn()

@@ -747,7 +747,7 @@ func listenerFaults() []faulty[func(t *testing.T) net.Listener] {
 		{"a panic in Addr", func(t *testing.T) net.Listener {
 			return wrapped{Listener: loopbacktest.Listen(t), addr: func() net.Addr { panic(broken) }}
 		}, "Addr: got a panic (broken)"},
-		{"a panic in SyscallConn", func(t *testing.T) net.Listener { return raw{Listener: loopbacktest.Listen(t)} }, "the socket of the listener: got a panic"},
+		{"a panic in SyscallConn", func(t *testing.T) net.Listener { return raw{Listener: loopbacktest.Listen(t)} }, "there is no socket: a method of loopbacktest_test.raw panics: no socket"},
 		{"a panic in File", func(t *testing.T) net.Listener { return raw{Listener: loopbacktest.Listen(t)} }, "the files of the listener: got a panic"},
 		{"one of its files is bound to every interface", func(t *testing.T) net.Listener {
 			return filed{Listener: loopbacktest.Listen(t), t: t}
