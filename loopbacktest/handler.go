@@ -148,12 +148,15 @@ func attacks() []request {
 		attack("GET", rebound, "Host: evil.example:8080", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
 		attack("GET", rebound, "Host: evil.example:8080", "Origin: http://evil.example:8080", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
 		attack("GET", rebound, "Host: evil.example:8080", "User-Agent: curl/8.14.1", "Authorization: Bearer token", "X-Requested-With: XMLHttpRequest"),
+		attack("POST", rebound, "Host: evil.example:8080", "Content-Type: application/json"),
 		attack("GET", "another site opens a WebSocket", "Host: localhost:8080", "Origin: http://evil.example", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
 		attack("GET", "another site opens a WebSocket", "Host: localhost:8080", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: websocket", "Sec-Fetch-Dest: empty", "Connection: keep-alive, Upgrade", "Upgrade: websocket"),
 		attack("POST", "another port is another origin", "Host: localhost:8080", "Origin: http://localhost:3000"),
 		attack("POST", "localhost and 127.0.0.1 are different origins", "Host: 127.0.0.1:8080", "Origin: http://localhost:8080"),
 		attack("POST", "a sandboxed frame or a file sends null", "Host: localhost:8080", "Origin: null"),
 		attack("GET", reads, "Host: localhost:8080", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"),
+		attack("HEAD", reads, "Host: localhost:8080", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: empty"),
+		attack("POST", "another site sends JSON", "Host: localhost:8080", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Content-Type: application/json"),
 	}
 	for _, host := range []string{"127.evil.example:8080", "app.localhost.evil.example:8080", "localhost.localdomain.evil.example", "10.0.0.1:8080", "172.16.0.1:8080",
 		"169.254.169.254", "100.64.0.1:8080", "0.0.0.1:8080", "[fe80::1]:8080", "[fd00::1]:8080", "[::ffff:10.0.0.1]:8080", "[::127.0.0.1]:8080", "[64:ff9b::7f00:1]:8080", "[::2]:8080"} {
@@ -165,9 +168,9 @@ func attacks() []request {
 	for _, m := range []string{"PUT", "PATCH", "DELETE"} {
 		rows = append(rows, attack(m, "every method that changes something counts", "Host: localhost:8080", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site"))
 	}
-	for _, dest := range []string{"script", "image", "object", "embed", "frame"} {
+	for _, dest := range []string{"script", "style", "image", "font", "audio", "video", "object", "embed", "frame"} {
 		mode := "no-cors"
-		if dest != "script" && dest != "image" {
+		if slices.Contains([]string{"object", "embed", "frame"}, dest) {
 			mode = "navigate"
 		}
 		rows = append(rows, attack("GET", reads, "Host: localhost:8080", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: "+mode, "Sec-Fetch-Dest: "+dest))

@@ -61,9 +61,9 @@ func TestSSRFGuardian(t *testing.T) {
 
 func TestSecureAllowedHosts(t *testing.T) {
 	guard := secure.New(secure.Options{AllowedHostsAreRegex: true, AllowedHosts: []string{`localhost(:\d+)?`, `127\.\d+\.\d+\.\d+(:\d+)?`, `\[::1\](:\d+)?`}})
-	found(t, 38, loopbacktest.TestHandler(guard.Handler(hello)))
+	found(t, 44, loopbacktest.TestHandler(guard.Handler(hello)))
 }
 
 func TestCrossOriginProtection(t *testing.T) {
-	found(t, 72, loopbacktest.TestHandler(http.NewCrossOriginProtection().Handler(hello)))
+	found(t, 78, loopbacktest.TestHandler(http.NewCrossOriginProtection().Handler(hello)))
 }
