@@ -45,7 +45,8 @@ var ErrDenied = errors.New("loopbackhttp: request denied")
 //     to the next rule.
 //  2. The Host must be a loopback address, localhost, or one of Hosts, with any
 //     port or none. A name below localhost must be one of Hosts. Headers that
-//     proxies add, such as X-Forwarded-Host, are not read.
+//     proxies add, such as X-Forwarded-Host, are not read. HTTP/1.0 allows a
+//     request without a Host, as DialHTTP of net/rpc sends it. It is denied.
 //  3. Origin, Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest, Sec-Fetch-User
 //     and Sec-Fetch-Storage-Access must not be repeated.
 //  4. A request whose Sec-Fetch-Site is same-origin or none is admitted.
@@ -65,8 +66,17 @@ var ErrDenied = errors.New("loopbackhttp: request denied")
 // preflight: a handler for pages of Origins does that.
 //
 // A reverse proxy on this machine that keeps the Host needs its names in Hosts.
-// A service behind the published port of a container is not on loopback, and a
-// Guard in the container denies its clients.
+// A reverse proxy that replaces the Host needs a Guard in front of it: a Guard
+// behind it cannot tell rebinding, and denies the proxy's own Origin where there
+// is no Sec-Fetch-Site. A listener of the PROXY protocol gives a connection the
+// local address that its client connected to, so rule 1 denies clients from the
+// network. A service behind the published port of a container is not on loopback,
+// and a Guard in the container denies its clients.
+//
+// A Guard judges the requests that its Handler is called with. A handler that
+// takes over a connection and serves more requests on it, such as h2c.NewHandler
+// of golang.org/x/net, must be around the Guard and not behind it. The field
+// Protocols of [http.Server] has HTTP/2 without TLS and without such a handler.
 //
 // httptest.NewRequest makes a request without a local address and with the Host
 // example.com. Give it the target "http://localhost/", or list example.com in

@@ -15,7 +15,9 @@ import (
 // closed after two minutes. Bodies and responses may take any time, because a
 // timeout would cut off streams. "OPTIONS *" goes to the handler, so that nothing
 // is answered before the Guard has judged the request. The caller may change
-// any field before the server is used.
+// any field before the server is used. A Handler that is set later, as StartServer
+// of github.com/labstack/echo does, is served without the Guard: there the Guard
+// is middleware.
 //
 // Server panics if Hosts or Origins has a malformed entry.
 func (g *Guard) Server(handler http.Handler) *http.Server {

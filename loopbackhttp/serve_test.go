@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	_ "net/http/pprof"
+	"net/rpc"
 	"net/url"
 	"strings"
 	"testing"
@@ -214,6 +215,42 @@ func TestReverseProxy(t *testing.T) {
 	assert.Equal(t, served, body)
 	status, _ = get(t, proxy.URL, "other.example.com")
 	assert.Equal(t, http.StatusForbidden, status)
+}
+
+// A reverse proxy that replaces the Host hides the page's name from the Guard
+// behind it, and its own Origin is another's there. A Guard in front sees both.
+func TestReverseProxyReplacesHost(t *testing.T) {
+	ln := start(t, new(loopbackhttp.Guard).Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, served) })))
+	target, err := url.Parse(ln.URL("http"))
+	require.NoError(t, err)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Header.Del("Origin")
+	}}
+	status, _ := get(t, start(t, &http.Server{Handler: proxy}).URL("http"), "evil.example")
+	assert.Equal(t, http.StatusOK, status, "the Guard behind the proxy cannot tell")
+	guarded := start(t, new(loopbackhttp.Guard).Server(proxy)).URL("http")
+	status, _ = get(t, guarded, "evil.example")
+	assert.Equal(t, http.StatusForbidden, status)
+	status, _ = get(t, guarded, "localhost")
+	assert.Equal(t, http.StatusOK, status)
+
+	proxy.Rewrite = func(r *httputil.ProxyRequest) { r.SetURL(target) }
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, guarded, nil)
+	require.NoError(t, err)
+	r.Header.Set("Origin", guarded)
+	resp, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, http.StatusForbidden, resp.StatusCode, "the Origin is not the Host that the proxy sends")
+}
+
+// DialHTTP of net/rpc sends no Host.
+func TestDialHTTPIsDenied(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle(rpc.DefaultRPCPath, rpc.NewServer())
+	_, err := rpc.DialHTTP("tcp", start(t, new(loopbackhttp.Guard).Server(mux)).Addr().String())
+	assert.ErrorContains(t, err, "403 Forbidden")
 }
 
 // A WebSocket of the server's own page is served, one of another page is not.
