@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -21,6 +22,25 @@ func ExampleVerifyTestMain() {
 	testMain := func(m *testing.M) { loopbacktest.VerifyTestMain(m) }
 	_ = testMain
 }
+
+// Another check after all tests, such as goleak.Find, is in the Run of a TestingM.
+func ExampleTestingM() {
+	testMain := func(m *testing.M) { loopbacktest.VerifyTestMain(checked{m}) }
+	_ = testMain
+}
+
+type checked struct{ *testing.M }
+
+func (c checked) Run() int {
+	code := c.M.Run()
+	if err := anotherCheck(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
+}
+
+func anotherCheck() error { return nil }
 
 // A metrics port that is to be reached from the network is passed over.
 func ExampleVerifyNoneExposed() {

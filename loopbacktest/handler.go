@@ -28,9 +28,10 @@ import (
 //
 // The requests are for "/", with various methods, to a server on loopback. A
 // status of 200 to 399 is "served", as is 101 for a WebSocket, and anything else
-// is "refused". The handler behind the guard therefore has to serve "/". A handler
-// that refuses everything fails. A request that is not answered in time is a
-// failure, and no other follows.
+// is "refused". The handler behind the guard therefore has to serve "/" with every
+// method: a route for GET alone refuses the others (405). A handler that refuses
+// everything fails. A request that is not answered in time is a failure, and no
+// other follows.
 func TestHandler(h http.Handler) error {
 	if isNil(h) {
 		return errors.New("loopbacktest: TestHandler: the handler is nil")

@@ -48,6 +48,9 @@ func VerifyNoneExposed(t TestingT, ignore ...func(loopback.Socket) bool) {
 // of m.Run in TestMain:
 //
 //	func TestMain(m *testing.M) { loopbacktest.VerifyTestMain(m) }
+//
+// VerifyTestMain does not return, so a call after it has no effect. Another check
+// of the whole run, such as that of go.uber.org/goleak, is for the Run of m.
 func VerifyTestMain(m TestingM, ignore ...func(loopback.Socket) bool) {
 	if isNil(m) {
 		panic("loopbacktest: VerifyTestMain: the TestingM is nil")
