@@ -37,7 +37,9 @@ import (
 // every call is an error.
 //
 // DialContext is the DialContext of [net/http.Transport] and the dial function
-// of many database clients as it is.
+// of many database clients as it is. A client that looks a name up before it
+// dials asks its own resolver: pgx unless its LookupFunc returns the name as it
+// is, and gRPC unless the target begins with "passthrough:///".
 func DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	addrs, err := dialAddrs(ctx, network, address)
 	if err != nil {

@@ -69,6 +69,11 @@ func (lc *ListenConfig) listen(ctx context.Context, network, address string) (*L
 // A Listener accepts TCP connections on one or several loopback addresses as
 // if they were one. It comes from Listen or Adopt; the zero value cannot be
 // used. Its methods may be called from several goroutines.
+//
+// A Listener is not one socket, and has no File and no SyscallConn. A library
+// that needs them, such as one that restarts a server, takes the sockets of
+// [Listener.Files], or makes one for each address with [Require]. Adopt makes one
+// Listener of those that it hands on.
 type Listener struct {
 	all      sockets[tcpSock]
 	merged   merge.Receiver // if there are several

@@ -69,6 +69,10 @@ func (lc *ListenConfig) listenPacket(ctx context.Context, network, address strin
 // that a reply comes from where the question went to. It comes from
 // ListenPacket or AdoptPacket; the zero value cannot be used. Its methods may be
 // called from several goroutines.
+//
+// A PacketConn is not one socket, and has no SyscallConn and no ReadMsgUDP. A
+// library that needs them, such as ipv4 and ipv6 of golang.org/x/net, is given a
+// [*net.UDPConn] for each family: see the example of [Require].
 type PacketConn struct {
 	all      sockets[packetSock]
 	merged   merge.Receiver // if there are two
