@@ -17,7 +17,9 @@ import (
 // PeerUID returns the user at the other end of c, which is a TCP connection
 // within this machine or a connected unix socket. For a connection that wraps
 // another, such as a [crypto/tls.Conn], the one that its NetConn method returns
-// is asked.
+// is asked. A wrapper without NetConn, such as that of golang.org/x/net/netutil,
+// is not looked into. SameUser of [ListenConfig] asks before anything wraps the
+// connection.
 //
 // The user is the effective one of the process that made the socket, when it
 // made it (TCP), or when it connected it or listened on it (unix). A descriptor
