@@ -391,7 +391,7 @@ func TestMalformedLists(t *testing.T) {
 		"http://localhost?", "http://localhost#", "http://localhost?q", "http://localhost#f", "http://localhost:", "http://localhost:port",
 		"http://user@localhost", "http://@localhost", "http://*.example.com", "http://*", "http://local host", " http://localhost", "http://localhost\n",
 		"http://bücher.example", "http://\u0080", "http://[::1", "http://::1", "http://[fe80::1%25eth0]", "http://a%41", "file://", "file:///", "data:", "blob:http://localhost", "1http://localhost",
-		"http://a,http://b", "http://a http://b",
+		"http://a,http://b", "http://a http://b", "app://localhost::3000",
 	} {
 		check(&loopbackhttp.Guard{Hosts: []string{"a"}, Origins: []string{"http://localhost:3000", entry, "*"}}, "Origins", entry, `not a scheme, "://" and a host, with a port or without`)
 	}

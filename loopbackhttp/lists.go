@@ -142,5 +142,6 @@ func isOrigin(entry string) bool {
 	}
 	u, err := url.Parse(entry)
 	return err == nil && u.Scheme != "" && u.Hostname() != "" && !strings.HasSuffix(entry, ":") &&
+		(u.Host[0] == '[' || !strings.Contains(u.Hostname(), ":")) && // which package url minds for http alone
 		strings.EqualFold(u.Scheme+"://"+u.Host, entry)
 }

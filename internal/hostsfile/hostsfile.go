@@ -171,8 +171,13 @@ func (p *parser) line(n int, line []byte) {
 		return
 	case !e.ReadBy(ByGo):
 		var meant netip.Addr
-		if meant, e.Problem = explain(line, p.name); by == 0 {
+		meant, e.Problem = explain(line, p.name)
+		switch {
+		case by == 0:
 			e.Addr = meant
+		case e.Problem == (Problem{}): // the name is as odd as what it would blame
+			first, _ := cutField(line, libcSpace)
+			_, e.Problem = explainAddr(string(first))
 		}
 	case p.cut, p.decoded:
 		e.Problem = p.Problem
