@@ -42,6 +42,7 @@ type facts struct {
 	ipv6Off  bool                  // a known cause keeps ::1 off this machine
 	down     string                // the loopback interface, if it is down
 	stub     bool                  // no server but systemd-resolved on this machine was asked
+	hurried  bool                  // the context left less time for a connection than it may take
 	process  string                // what to do about a fault of this process; "" if it has none
 	absent   map[netip.Addr]string // answers that this machine does not have, and how to add them
 	isolated map[netip.Addr]bool   // answers that lead to no other machine
@@ -268,6 +269,8 @@ func (res *Resolution) unreachable(f *facts) []Finding {
 	switch {
 	case f.down != "":
 		found.Fix = fixDown(f.down)
+	case f.hurried && timedOut(failed[0].Connect.Err):
+		found.Fix = "give Resolve more time; if that does not help, " + found.Fix
 	case failed[0].Addr == broadcast4:
 		found.Fix = res.advice(f).replace(f.linesOf(failed[:1]))
 	default:

@@ -159,6 +159,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 			res.Listen, listenErr = sockctl.BindOnly(ctx, listen)
 		}
 	}
+	f.hurried = within(ctx, connectTimeout) < connectTimeout
 	var wg sync.WaitGroup
 	for i := range res.Answers[:min(len(res.Answers), maxTried)] {
 		if a := &res.Answers[i]; Is(a.Addr) {
@@ -166,6 +167,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (*Resolution, error
 		}
 	}
 	wg.Wait()
+	f.hurried = f.hurried || ctx.Err() != nil
 	for i := range res.Answers {
 		if a := &res.Answers[i]; a.Addr == listen && a.Bind.OK() { // it failed once of two times
 			a.Bind.Err = listenErr
@@ -314,7 +316,11 @@ func (f *facts) examine(ctx context.Context, res *Resolution) {
 		} else {
 			a.Bind, a.Connect = tryLoopback(ctx, addr)
 		}
-		f.machine.set(addr, a.Connect.OK())
+		has := a.Connect.OK()
+		if f.hurried && timedOut(a.Connect.Err) { // this takes no time
+			has = sockctl.CanConnect(addr) == nil
+		}
+		f.machine.set(addr, has)
 		f.process = cmp.Or(f.process, fixProcess(a.Bind.Err, a.Connect.Err))
 	}
 }

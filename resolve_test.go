@@ -224,6 +224,30 @@ func TestResolveEndsWithContextBeforeConnecting(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, loopback.VerdictUnreachable, res.Verdict)
 	assert.ErrorIs(t, res.Answers[0].Connect.Err, context.Canceled)
+	assert.Contains(t, res.Findings[0].Fix, "give Resolve more time; ")
+}
+
+// With less time than all of it may take, the fix does not blame the machine alone,
+// and the families of the machine are known all the same.
+func TestResolveInAHurry(t *testing.T) {
+	ln, err := loopback.Listen("tcp", ":0")
+	if err != nil || len(ln.AddrPorts()) < 2 {
+		t.Skipf("needs both families: %v", err)
+	}
+	ln.Close()
+	for after := time.Duration(0); after < 2*time.Millisecond; after += 20 * time.Microsecond {
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		res, err := loopback.Resolve(ctx, "127.0.0.1")
+		cancel()
+		if err != nil {
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			continue
+		}
+		for _, f := range res.Findings {
+			assert.Equal(t, loopback.VerdictUnreachable, f.Verdict)
+			assert.Equal(t, "give Resolve more time; if that does not help, let the firewall pass what goes through the loopback interface", f.Fix)
+		}
+	}
 }
 
 // endsOnceAsked is a context that ends when it has said that it has not.
