@@ -3,7 +3,9 @@ package merge
 import (
 	"net"
 	"os"
+	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +28,9 @@ type goroutines struct {
 
 // maxDatagram is the largest payload of a UDP datagram, with room to spare.
 const maxDatagram = 1 << 16
+
+// errMsgSize is WSAEMSGSIZE: winsock2.h.
+const errMsgSize = syscall.Errno(10040)
 
 func newGoroutines(sources []Source) *goroutines {
 	g := &goroutines{
@@ -89,7 +94,11 @@ func (g *goroutines) take(r Result, b []byte) Result {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if r.Conn == nil {
-		r.N = copy(b, g.bufs[r.Source][:r.N])
+		size := r.N
+		r.N = copy(b, g.bufs[r.Source][:size])
+		if r.N < size && runtime.GOOS == "windows" { // as in package net there
+			r = Result{Source: r.Source, N: r.N, Err: os.NewSyscallError("wsarecvfrom", errMsgSize)}
+		}
 	}
 	g.busy[r.Source] = false
 	if g.waiting > 1 { // others wait as well
