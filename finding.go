@@ -231,7 +231,8 @@ func timedOut(err error) bool {
 		Timeout() bool
 	}](err)
 	lacking := errors.Is(err, syscall.EAGAIN) // a port or the like, though its Timeout is true
-	return ok && t.Timeout() && !lacking || errors.Is(err, context.Canceled)
+	return ok && t.Timeout() && !lacking || errors.Is(err, context.Canceled) ||
+		syserr.Is(err, "ETIMEDOUT") // package syscall takes that of Winsock for no timeout
 }
 
 // bySeverity puts the most severe findings first and leaves those of one level

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
+	"example.com/loopback/internal/syserr"
 )
 
 func TestOutcome(t *testing.T) {
@@ -66,6 +67,18 @@ func TestOutcome(t *testing.T) {
 			assert.Equal(t, tt.json, string(again))
 		})
 	}
+}
+
+// The Timeout of package syscall is false for WSAETIMEDOUT, which a connection to
+// loopback soon ends with on Windows.
+func TestOutcomeOfAKernelTimeout(t *testing.T) {
+	errno, ok := syserr.Number("ETIMEDOUT") // of Winsock, on Windows
+	require.True(t, ok)
+	o := loopback.Outcome{Tried: true, Err: &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connectex", errno)}}
+	assert.Equal(t, "no answer", o.String())
+	const ofWindows = `{"ok":false,"error":"dial tcp 127.0.0.1:80: connectex: A connection attempt failed","errno":"ETIMEDOUT"}`
+	require.NoError(t, json.Unmarshal([]byte(ofWindows), &o))
+	assert.Equal(t, "no answer", o.String())
 }
 
 // A UDP socket that finds no port to connect from has not waited for an answer.
