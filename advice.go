@@ -53,11 +53,11 @@ func fixProcess(errs ...error) string {
 	for _, err := range errs {
 		switch {
 		case syserr.Is(err, "EMFILE"):
-			return "let this process open more files: ulimit -n"
+			return with("let this process open more files", command("ulimit -n", "ulimit -n"))
 		case syserr.Is(err, "ENFILE"):
-			return "end what has many files open, or let all programs have more: fs.file-max"
+			return with("end what has many files open, or let all programs have more", command("fs.file-max", "kern.maxfiles"))
 		case syserr.Is(err, "EADDRINUSE"):
-			return "close what has so many ports, or let the system choose from more: net.ipv4.ip_local_port_range"
+			return with("close what has so many ports, or let the system choose from more", command("net.ipv4.ip_local_port_range", ""))
 		case syserr.Exhausted(err):
 			return "free some memory: the kernel has none for another socket"
 		case isForbidden(err), errors.Is(err, sockctl.ErrNoName):
@@ -65,6 +65,14 @@ func fixProcess(errs ...error) string {
 		}
 	}
 	return ""
+}
+
+// with returns advice with the means of this system behind it, if there is one.
+func with(advice, means string) string {
+	if means == "" {
+		return advice
+	}
+	return advice + ": " + means
 }
 
 // isForbidden reports whether err is of a process that may not make a listening

@@ -12,13 +12,13 @@ import (
 
 	"example.com/loopback"
 	"example.com/loopback/internal/sockctl"
+	"example.com/loopback/internal/syserr"
 )
 
 // A limit of this process is no fault of the machine, and is told from one.
 func TestAdviceAboutThisProcess(t *testing.T) {
-	switch runtime.GOOS {
-	case "windows", "plan9", "js", "wasip1":
-		t.Skip("the error numbers are those of a POSIX system")
+	if runtime.GOOS != "linux" {
+		t.Skip("the parameters are those of Linux")
 	}
 	op := func(op, call string, err error) error {
 		return &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(call, err)}
@@ -52,6 +52,25 @@ func TestAdviceAboutThisProcess(t *testing.T) {
 		{[]error{op("listen", "getsockname", sockctl.ErrNoName)}, sandbox},
 	} {
 		assert.Equal(t, tt.want, loopback.FixProcess(tt.errs...), "%v", tt.errs)
+	}
+}
+
+// Another system than Linux has neither its parameters nor, on Windows, its shell.
+func TestAdviceNamesTheMeansOfThisSystem(t *testing.T) {
+	for _, name := range []string{"EMFILE", "ENFILE", "EADDRINUSE"} {
+		errno, ok := syserr.Number(name)
+		if !ok {
+			continue // Windows has fewer
+		}
+		fix := loopback.FixProcess(errno)
+		assert.NotEmpty(t, fix, name)
+		if runtime.GOOS != "linux" && runtime.GOOS != "android" {
+			assert.NotContains(t, fix, "fs.", name)
+			assert.NotContains(t, fix, "net.ipv4", name)
+		}
+		if runtime.GOOS == "windows" {
+			assert.NotContains(t, fix, ":", name)
+		}
 	}
 }
 

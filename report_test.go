@@ -502,17 +502,18 @@ func TestReportWireFix(t *testing.T) {
 // A process that may open no more files is not told to mend the machine.
 func TestReportExhausted(t *testing.T) {
 	full := loopback.Outcome{Tried: true, Err: syscall.EMFILE}
+	openMore := loopback.FixProcess(full.Err)
 	r := healthyReport()
 	r.IPv4.TCP, r.IPv6.Bind = full, full
 	r.Range[1].Bind = full
-	r.Localhost.Findings = []loopback.Finding{{Verdict: loopback.VerdictNoIPv6, Evidence: "hosts:2", Fix: "let this process open more files: ulimit -n"}}
+	r.Localhost.Findings = []loopback.Finding{{Verdict: loopback.VerdictNoIPv6, Evidence: "hosts:2", Fix: openMore}}
 	r.Conclude()
 	require.Len(t, r.Findings, 2)
 	r.IPv4.TCP = loopback.Outcome{Tried: true}
 	r.Conclude()
 	require.Len(t, r.Findings, 2)
 	for _, f := range r.Findings {
-		assert.Equal(t, "let this process open more files: ulimit -n", f.Fix, "%v", f)
+		assert.Equal(t, openMore, f.Fix, "%v", f)
 	}
 }
 
