@@ -12,8 +12,12 @@ import (
 // Nil means that the file does not say.
 type Sources []string
 
-// ReadSources reads nsswitch.conf.
+// ReadSources reads nsswitch.conf. Windows has none, whatever a file of that name
+// on its current drive says.
 func ReadSources() Sources {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	f, err := openRegular("/etc/nsswitch.conf")
 	if err != nil {
 		return nil
