@@ -63,7 +63,7 @@ type PortSocket struct {
 //     finding says which clients fail.
 //   - NO-ANSWER: it is open on neither, and at least one attempt hung.
 //   - ELSEWHERE: it is open on neither, and something listens on the port at
-//     another address of this machine.
+//     another address of this machine. This is known on Linux only.
 //   - CLOSED: it is open on neither.
 //
 // Each attempt has its own error, of which net.Dial would return but one.
@@ -528,6 +528,8 @@ func (r *PortReport) headline(verdict Verdict) string {
 			page.List(r.tcpSockets(), ", ", func(s PortSocket) string { return s.Addr.String() })
 	case r.refused() && len(r.tcpSockets()) > 0:
 		return port + " refuses connections, although something listens"
+	case r.refused() && r.Sockets == nil: // at another address, something may
+		return "nothing listens on " + port + " of 127.0.0.1 and ::1"
 	case r.refused():
 		return "nothing listens on " + port
 	}

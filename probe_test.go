@@ -1,10 +1,12 @@
 package loopback_test
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/loopback"
 	"example.com/loopback/internal/socktab"
@@ -44,6 +46,22 @@ func TestListenerOf(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Where the kernel has no list of sockets, a report says nothing about other
+// addresses than the two.
+func TestProbeOfAPortThatAnotherAddressHas(t *testing.T) {
+	skipWithoutSockets(t)
+	ln, err := net.Listen("tcp4", "127.0.0.2:0")
+	if err != nil {
+		t.Skipf("needs 127.0.0.2: %v", err)
+	}
+	defer ln.Close()
+	r, err := loopback.Probe(t.Context(), ln.Addr().(*net.TCPAddr).AddrPort().Port())
+	require.NoError(t, err)
+	require.NotEmpty(t, r.Findings)
+	assert.Contains(t, r.Findings[0].Message, "nothing listens on port")
+	assert.Contains(t, r.Findings[0].Message, "of 127.0.0.1 and ::1")
 }
 
 func TestPortSocketText(t *testing.T) {
