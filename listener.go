@@ -182,7 +182,9 @@ func (l *Listener) Bindings() []Binding { return slices.Clone(l.all.bindings) }
 // another process that adopts them: see [ListenConfig.Adopt]. The caller closes
 // them. Closing them does not affect the Listener, and closing the Listener
 // does not affect them. Connections that wait are accepted by whichever process
-// accepts first. On Windows, js and wasip1 it is an error.
+// accepts first. On Windows, as in package net, other processes cannot use the
+// files, and a call of Accept that waits may make it an error. On js and wasip1 it
+// is an error.
 func (l *Listener) Files() ([]*os.File, error) {
 	files, err := l.all.files()
 	if err != nil {

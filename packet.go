@@ -199,7 +199,9 @@ func (c *PacketConn) Bindings() []Binding { return slices.Clone(c.all.bindings) 
 // another process that adopts them: see [ListenConfig.AdoptPacket]. The caller
 // closes them. Closing them does not affect the PacketConn, and closing the
 // PacketConn does not affect them. Datagrams that wait are read by whichever
-// process reads first. On Windows, js and wasip1 it is an error.
+// process reads first. On Windows, as in package net, other processes cannot use
+// the files, and a call that waits for a datagram may make it an error. On js and
+// wasip1 it is an error.
 func (c *PacketConn) Files() ([]*os.File, error) {
 	files, err := c.all.files()
 	if err != nil {
