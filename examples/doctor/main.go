@@ -278,7 +278,11 @@ func (l *listening) String() string {
 		switch {
 		case bind.Err == nil:
 		case bind.Bound() && errors.Is(bind.Err, errors.ErrUnsupported) && runtime.GOOS != "linux":
-			fmt.Fprintf(&b, "  %-15s  (only Linux offers more)\n", "")
+			note := "only Linux offers more"
+			if _, why, ok := strings.Cut(bind.Err.Error(), "; not proved"); ok {
+				note += "; not proved" + why
+			}
+			fmt.Fprintf(&b, "  %-15s  (%s)\n", "", note)
 		default:
 			fmt.Fprintf(&b, "  %-15s  %v\n", "", bind.Err)
 		}

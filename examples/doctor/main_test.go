@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -243,4 +244,13 @@ func TestSeveralTexts(t *testing.T) {
 		inputs = append(inputs, e.Input)
 	}
 	assert.Equal(t, []string{"::1", "127.1", "localhost", "from stdin"}, inputs)
+}
+
+// A mode that is not proved is said on every system.
+func TestWhatIsNotProvedIsSaid(t *testing.T) {
+	var b loopback.Binding
+	require.NoError(t, json.Unmarshal([]byte(`{"network":"tcp4","addr":"127.0.0.1:80","ingress":"remote","bound":true}`), &b))
+	b.Err = fmt.Errorf("ingress check: %w; not proved, nothing gets through: lo is down", errors.ErrUnsupported)
+	l := &listening{Bindings: []loopback.Binding{b}}
+	assert.Contains(t, l.String(), "; not proved, nothing gets through: lo is down")
 }
