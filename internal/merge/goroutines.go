@@ -127,12 +127,14 @@ func (g *goroutines) start() {
 	}
 }
 
-// drop closes what was received and is not wanted any more.
+// drop resets what was received and is not wanted any more, as the kernel resets
+// what it has not handed out.
 func (g *goroutines) drop() {
 	for {
 		select {
 		case r := <-g.results:
 			if r.Conn != nil {
+				r.Conn.SetLinger(0)
 				r.Conn.Close()
 			}
 		default:

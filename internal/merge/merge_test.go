@@ -22,6 +22,7 @@ import (
 	"example.com/loopback/internal/merge"
 	"example.com/loopback/internal/netif"
 	"example.com/loopback/internal/sockctl"
+	"example.com/loopback/internal/syserr"
 )
 
 // patience bounds the wait for what happens at once if the code is right.
@@ -417,8 +418,9 @@ func TestCloseDropsWhatWaits(t *testing.T) {
 				}
 				require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
 				_, err := c.Read(make([]byte, 1))
-				require.Error(t, err)
-				assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+				if runtime.GOOS != "windows" || err != io.EOF { // as Wine closes what its system has not handed out
+					assert.True(t, syserr.Is(err, "ECONNRESET"), "%v", err)
+				}
 			}
 			await(t, func() bool { return runtime.NumGoroutine() <= before })
 		})
@@ -426,7 +428,7 @@ func TestCloseDropsWhatWaits(t *testing.T) {
 }
 
 // A receive that Close does not end, as the source is open still, ends by itself:
-// nobody waits for it, and a connection that it gets is closed.
+// nobody waits for it, and a connection that it gets is reset.
 func TestCloseForgetsWhatIsReceivedLater(t *testing.T) {
 	r := receiving(t, merge.NewGoroutines, tcp(t))
 	waiting := r.goNext(2)
@@ -436,11 +438,12 @@ func TestCloseForgetsWhatIsReceivedLater(t *testing.T) {
 		require.ErrorIs(t, wait(t, waiting).Err, net.ErrClosed)
 	}
 	c, err := net.DialTimeout("tcp", r.addr(0).String(), patience)
-	require.NoError(t, err)
-	defer c.Close()
-	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
-	_, err = c.Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF)
+	if err == nil { // or it was reset before package net had it
+		defer c.Close()
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
+		_, err = c.Read(make([]byte, 1))
+	}
+	assert.True(t, syserr.Is(err, "ECONNRESET"), "%v", err)
 	require.NoError(t, r.sources[0].TCP.Close()) // or the Receiver would be closed twice
 }
 
