@@ -68,9 +68,10 @@ func (s Socket) String() string {
 // Sockets needs no privilege. On Linux it works without /proc and with no
 // descriptor left, and it lists vsock and packet sockets and those of other
 // families as exposed. On other unix systems it does not see these. On Windows it
-// lists the TCP and UDP sockets of the process without descriptors, connected UDP
-// sockets among them. An error means that the list would not be complete. On js
-// and wasip1 the error is [errors.ErrUnsupported].
+// lists the TCP and UDP sockets that the process has bound, without descriptors,
+// connected UDP sockets among them. A socket that another process bound is that
+// one's there. An error means that the list would not be complete. On js and wasip1
+// the error is [errors.ErrUnsupported].
 func Sockets() ([]Socket, error) {
 	own, err := socktab.Own()
 	if err != nil {
