@@ -39,11 +39,11 @@ type Result struct {
 // what was there: then the others are still served within a moment.
 type Receiver interface {
 	// Next waits for a source that has something. It copies a datagram into b,
-	// and cuts off what does not fit, which is an error on Windows, as in
-	// package net. An error of one source is returned once and does not end the
-	// Receiver. On Linux nothing is received but what
-	// Next returns. Elsewhere one connection or datagram of each source may be
-	// received before it is asked for, and is kept for the next call.
+	// and cuts off what does not fit, which is an error on Windows, as in package
+	// net. An error of one source is returned once and does not end the Receiver.
+	// On Linux nothing is received but what Next returns. Elsewhere one connection
+	// or datagram of each source may be received before it is asked for, and is
+	// kept for the next call.
 	//
 	// A deadline that has passed comes before what waits:
 	// [os.ErrDeadlineExceeded]. After Close the error is [net.ErrClosed].
