@@ -51,6 +51,20 @@ func TestDialContextPassesByAFilteredFamily(t *testing.T) {
 	assert.Equal(t, before, descriptors(t), "nothing is left open")
 }
 
+// The connection is not of multipath TCP, whatever the environment says.
+func TestDialContextIsOfTCPAlone(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0") // which is, where the kernel has it
+	require.NoError(t, err)
+	defer ln.Close()
+	t.Setenv("GODEBUG", "multipathtcp=1")
+	c, err := loopback.DialContext(t.Context(), "tcp", ln.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	multipath, err := c.(*net.TCPConn).MultipathTCP()
+	require.NoError(t, err)
+	assert.False(t, multipath)
+}
+
 // An address that this machine does not have must not be looked for elsewhere:
 // the default route leads there.
 func TestDialContextSendsNothingOut(t *testing.T) {

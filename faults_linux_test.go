@@ -895,7 +895,7 @@ func TestDialUnderFaults(t *testing.T) {
 			var self bool
 			var err, forbidden error
 			during(func() { self, err = loopback.IsSelf(addr) })
-			if err == nil {
+			if err == nil || loopback.Is(addr) { // for which nobody is asked
 				assert.True(t, self, "%s, %v", own, f)
 			} else {
 				assert.ErrorIs(t, err, f.Errno, "%s, %v", own, f)

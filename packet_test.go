@@ -191,6 +191,8 @@ func TestPacketOtherFamily(t *testing.T) {
 	assert.Zero(t, n)
 	assert.EqualError(t, err, "write udp "+c.LocalAddr().String()+"->[::1]:9: loopback: no socket of this family is bound")
 	assert.NotErrorIs(t, err, loopback.ErrNotLoopback)
+	_, err = c.WriteToUDPAddrPort([]byte("x"), netip.MustParseAddrPort("[2001:db8::1]:9"))
+	assert.EqualError(t, err, "write udp "+c.LocalAddr().String()+"->[2001:db8::1]:9: "+loopback.ErrNotLoopback.Error())
 }
 
 // Empty datagrams and the largest arrive as they are; what does not fit is cut
