@@ -121,6 +121,28 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// What is proved of a socket is proved by its own transport.
+func TestAdoptProvesByTheTransport(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	netnstest.NeedNFT(t)
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	netnstest.Run(t, "nft", "table inet t { chain out { type filter hook output priority 0; meta l4proto udp drop; }; }")
+	given, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	pc, err := new(loopback.ListenConfig).AdoptPacket(given)
+	require.NoError(t, err)
+	defer pc.Close()
+	assert.ErrorContains(t, pc.Bindings()[0].Err, "not proved, nothing gets through: ")
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	l, err := new(loopback.ListenConfig).Adopt(ln)
+	require.NoError(t, err)
+	defer l.Close()
+	assert.NotContains(t, fmt.Sprint(l.Bindings()[0].Err), "not proved")
+}
+
 // A listener that routing lets the wire into: Adopt keeps it out, by the
 // interface of each connection.
 func TestAdoptIngress(t *testing.T) {
