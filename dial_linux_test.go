@@ -155,17 +155,7 @@ func TestDialContextWhereEveryUDPPortIsInUse(t *testing.T) {
 		return
 	}
 	netnstest.Run(t, "ip", "link", "set", "lo", "up")
-	netnstest.Sysctl(t, "net/ipv4/ip_local_port_range", "40000 40009")
-	for _, network := range []string{"udp4", "udp6"} {
-		for {
-			c, err := net.ListenPacket(network, ":0")
-			if err != nil {
-				require.ErrorIs(t, err, syscall.EADDRINUSE)
-				break
-			}
-			defer c.Close()
-		}
-	}
+	fillPorts(t, "udp")
 	for _, addr := range []string{"127.0.0.1:3000", "[::1]:3001"} {
 		at := greeter(t, addr)
 		assert.Equal(t, addr, dialed(t, "tcp", addr))

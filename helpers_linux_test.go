@@ -661,23 +661,28 @@ func findings(r *loopback.PortReport) []string {
 	return lines
 }
 
-// fillTCPPorts takes every TCP port that the kernel chooses from, in a namespace
-// of the test's own, until the test ends.
-func fillTCPPorts(t *testing.T) {
+// fillPorts takes every port of TCP or UDP that the kernel chooses from, in a
+// namespace of the test's own, until the test ends.
+func fillPorts(t *testing.T, transport string) {
 	t.Helper()
 	const ports = "net/ipv4/ip_local_port_range"
 	before, err := os.ReadFile("/proc/sys/" + ports)
 	require.NoError(t, err)
 	t.Cleanup(func() { netnstest.Sysctl(t, ports, strings.TrimSpace(string(before))) })
 	netnstest.Sysctl(t, ports, "40000 40009")
-	for _, network := range []string{"tcp4", "tcp6"} {
+	for _, family := range []string{"4", "6"} {
 		for {
-			ln, err := net.Listen(network, ":0")
+			var c io.Closer
+			if transport == "tcp" {
+				c, err = net.Listen("tcp"+family, ":0")
+			} else {
+				c, err = net.ListenPacket("udp"+family, ":0")
+			}
 			if err != nil {
 				require.ErrorIs(t, err, syscall.EADDRINUSE)
 				break
 			}
-			t.Cleanup(func() { ln.Close() })
+			t.Cleanup(func() { c.Close() })
 		}
 	}
 }

@@ -182,7 +182,7 @@ func TestAcquireSaysWhyThereAreFew(t *testing.T) {
 	}
 
 	t.Run("no port is left to connect with", func(t *testing.T) {
-		fillTCPPorts(t)
+		fillPorts(t, "tcp")
 		wantFew(t, 1, `0 available; of those tried, 4 carry no connection \(listen tcp 127\.\S+:0: bind: address already in use\)`)
 	})
 

@@ -774,6 +774,25 @@ func TestResolveEndsWithContextWhileConnecting(t *testing.T) {
 	}
 }
 
+// A report that had no time to connect knows which families the machine has: the
+// name lacks one.
+func TestResolveInAHurryKnowsTheMachine(t *testing.T) {
+	if !netnstest.In(t) {
+		return
+	}
+	startEtc(t, "127.0.0.1 localhost\n")
+	netnstest.Run(t, "ip", "link", "set", "lo", "up")
+	settle(t)
+	for after := time.Duration(0); after < 4*time.Millisecond; after += 10 * time.Microsecond {
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		res, err := loopback.Resolve(ctx, "localhost")
+		cancel()
+		if err == nil {
+			assert.NotEqual(t, loopback.VerdictOK, res.Verdict, "%v: %v", after, res)
+		}
+	}
+}
+
 // What a machine without a free port lacks is no address: to take one out of the
 // hosts file would mend nothing.
 func TestResolveWithoutFreePorts(t *testing.T) {
@@ -782,7 +801,7 @@ func TestResolveWithoutFreePorts(t *testing.T) {
 	}
 	startEtc(t, hostsBoth)
 	netnstest.Run(t, "ip", "link", "set", "lo", "up")
-	fillTCPPorts(t)
+	fillPorts(t, "tcp")
 	res, err := loopback.Resolve(t.Context(), "localhost")
 	require.NoError(t, err)
 	require.NotEmpty(t, res.Findings)

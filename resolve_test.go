@@ -227,8 +227,7 @@ func TestResolveEndsWithContextBeforeConnecting(t *testing.T) {
 	assert.Contains(t, res.Findings[0].Fix, "give Resolve more time; ")
 }
 
-// With less time than all of it may take, the fix does not blame the machine alone,
-// and the families of the machine are known all the same.
+// With less time than all of it may take, the fix does not blame the machine alone.
 func TestResolveInAHurry(t *testing.T) {
 	ln, err := loopback.Listen("tcp", ":0")
 	if err != nil || len(ln.AddrPorts()) < 2 {

@@ -15,8 +15,8 @@ import (
 type dnsZone struct {
 	mu     sync.Mutex
 	names  map[string]*dnsName
-	forTCP map[string]string // addresses in place of others
-	tcp    bool              // they are answered
+	forTCP map[string]string // what a dial of TCP is answered in place of an address
+	tcp    bool              // the dial is of TCP
 }
 
 // A dnsName is what a name has.

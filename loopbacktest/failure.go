@@ -27,6 +27,7 @@ func (f *Failure) Error() string {
 	return s
 }
 
+// show returns text, quoted if it is empty or has characters that do not show.
 func show(text string) string {
 	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }) ||
 		strings.TrimSpace(text) != text {

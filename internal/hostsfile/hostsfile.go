@@ -175,7 +175,7 @@ func (p *parser) line(n int, line []byte) {
 		switch {
 		case by == 0:
 			e.Addr = meant
-		case e.Problem == (Problem{}): // the name is as odd as what it would blame
+		case e.Problem == (Problem{}): // the address is the only cause that is left
 			first, _ := cutField(line, libcSpace)
 			_, e.Problem = explainAddr(string(first))
 		}
